@@ -1,16 +1,22 @@
-"""The two calls every network of this family answers.
+"""What every network of this family answers, and how it is built from a checkpoint.
 
 A pair of frames becomes a field, and a field can be sampled at any time and size. Everything outside
-`vs_videoinr.model` is written against these two calls and knows nothing of how they work.
+`vs_videoinr.model` is written against these two calls and knows nothing of how they work. The class methods let
+`vs_videoinr.weights` build any registered network from the names and shapes of a checkpoint's tensors alone.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
+
+#: Tensor names of a checkpoint and their shapes.
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class VideoField(ABC):
@@ -20,7 +26,8 @@ class VideoField(ABC):
     def sample(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
         """Return the frame at time `t` (0 is frame 0, 1 is frame 1) as (B, 3, height, width) for `size` (height, width).
 
-        Values are not clamped. `check` is called between chunks of pixels and may raise to abandon the work.
+        The result is float32 on the network's device, whatever the network computes in. Values are not clamped.
+        `check` is called between chunks of pixels and may raise to abandon the work.
         """
 
     @abstractmethod
@@ -29,11 +36,81 @@ class VideoField(ABC):
 
 
 class Network(nn.Module, ABC):
-    """A network that turns two consecutive frames into a `VideoField`."""
+    """A network that turns two consecutive frames into a `VideoField`.
+
+    A subclass is a frozen dataclass `Config` away from its sizes: the constructor takes nothing else, and registering
+    the class in `vs_videoinr.model.registry` is all that a checkpoint needs to find it.
+    """
 
     #: Name by which model cards and checkpoints refer to this class.
     architecture: ClassVar[str]
 
+    #: Frozen dataclass of everything that distinguishes one size of this architecture from another.
+    Config: ClassVar[type[Any]]
+
+    #: Names (first dotted part) of tensors that a checkpoint may hold and the network never touches.
+    unused: ClassVar[frozenset[str]] = frozenset()
+
+    config: Any
+
+    @abstractmethod
+    def __init__(self, config: Any) -> None:
+        """Build the network with freshly initialised weights for a `Config`."""
+        super().__init__()
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, shapes: Shapes) -> bool:
+        """Tell by tensor names whether a checkpoint is meant for this architecture (its shapes may still be wrong)."""
+
+    @classmethod
+    @abstractmethod
+    def config_from_shapes(cls, shapes: Shapes, declared: Mapping[str, object]) -> Any:
+        """Infer the `Config` of a checkpoint.
+
+        Args:
+            shapes: Every tensor of the checkpoint. They are not verified yet: read only what the sizes need; the
+                caller compares all of them with the network that the returned configuration builds.
+            declared: Settings that shapes do not tell, from the checkpoint's metadata or card; all have defaults.
+
+        Raises:
+            ModelError: A tensor that the sizes are read from is missing or misshapen, or a declared setting is
+                unknown; the message is the rest of a sentence that begins with the checkpoint's name and a colon.
+        """
+
+    @abstractmethod
+    def declared(self) -> dict[str, str | int | float | bool]:
+        """The settings that shapes do not tell, as `config_from_shapes` takes them back from a card."""
+
     @abstractmethod
     def encode(self, frame0: Tensor, frame1: Tensor) -> VideoField:
-        """Encode two (B, 3, height, width) RGB frames in [0, 1]; any height and width from 1 up."""
+        """Encode two (B, 3, height, width) RGB frames in [0, 1]; any height and width from 1 up.
+
+        Frames of any floating dtype and device are taken; they are moved to the network's own.
+        """
+
+    @staticmethod
+    def from_state_dict(state_dict: Mapping[str, Any], declared: Mapping[str, object] | None = None) -> Network:
+        """Build a frozen network, on the CPU in float32, from tensors (torch or numpy) named as published.
+
+        Whichever subclass it is called on, the tensors decide which registered architecture is built.
+
+        Raises:
+            ModelError: The tensors are no checkpoint of any; `.report` says what is missing or misshapen.
+        """
+        from vs_videoinr import weights
+
+        return weights.from_state_dict(state_dict, declared)
+
+    @staticmethod
+    def load(name_or_path: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Network:
+        """Load a bundled or imported model by name, or a checkpoint by path; equal loads share one frozen network.
+
+        Whichever subclass it is called on, the checkpoint decides which registered architecture is built.
+
+        Raises:
+            ModelError: There is no such model, or it is not a checkpoint of any architecture.
+        """
+        from vs_videoinr import weights
+
+        return weights.load(name_or_path, device, dtype)
