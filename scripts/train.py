@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""Train a network: python scripts/train.py CONFIG.yaml [--run FOLDER] [--minutes M]
+
+Saves everything that resuming needs in FOLDER (runs/NAME by default) every few minutes, when asked to stop (Ctrl-C,
+SIGTERM) and at the end, together with the averaged weights NAME.safetensors. Started again, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import itertools
+import json
+import logging
+import math
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.training.clips import Clips
+from scripts.training.photographs import Photographs
+from scripts.training.probe import Probe
+from scripts.training.sample import Batch
+from vs_videoinr.model.base import Network
+from vs_videoinr.model.warpinr import WarpINR
+
+log = logging.getLogger("train")
+
+SAVE_MINUTES = 5.0
+
+
+def charbonnier(a: Tensor, b: Tensor) -> Tensor:
+    return ((a - b).square() + 1e-6).sqrt().mean()
+
+
+def flow_loss(flows: list[Tensor], truth: Tensor) -> Tensor:
+    """Mean distance from the true flow, in low-resolution pixels, at every level; far misses count less and less."""
+    total = truth.new_zeros(())
+    for flow in flows:
+        height, width = flow.shape[-2:]
+        shrink = truth.shape[-1] / width
+        aim = torch.nn.functional.interpolate(truth, size=(height, width), mode="area")
+        miss = (flow * shrink - aim).square().sum(1).add(1e-4).sqrt()
+        total = total + (miss / (1 + 0.05 * miss)).mean()
+    return total / len(flows)
+
+
+class Trainer:
+    def __init__(self, config: dict[str, Any], run: Path, device: torch.device) -> None:
+        self.config, self.run, self.device = config, run, device
+        run.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(config["seed"])
+        assert config["architecture"] == WarpINR.architecture
+        self.net = WarpINR(WarpINR.Config(**config["network"])).to(device, memory_format=torch.channels_last)
+        self.ema = copy.deepcopy(self.net).requires_grad_(False)
+        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=config["rate"], betas=(0.9, 0.99))
+        self.step, self.seconds = 0, 0.0
+        data = config["data"]
+        common = (data["batch"], data["side"], data["window"])
+        cache = run.parent / "frames"
+        clips = sorted(Path(data["clips"]).glob("*.mp4"))
+        self.clips = Clips(clips, cache, *common, device=device, seed=config["seed"])
+        self.photographs = Photographs(
+            Path(data["photos"]), *common, reach=data["reach"], device=device, seed=config["seed"]
+        )
+        self.choice = random.Random(config["seed"])
+        self.probe = Probe(sorted(Path(data["val"]).glob("*.mp4")), cache, device)
+        self.state = run / "state.pt"
+        if self.state.exists():
+            self.restore()
+
+    def progress(self) -> float:
+        budget = self.config["budget"]
+        return max(self.step / budget["steps"], self.seconds / 60 / budget["minutes"])
+
+    def batches(self) -> Iterator[Batch]:
+        while True:
+            source = self.photographs if self.choice.random() < self.config["data"]["photographs"] else self.clips
+            yield source.make()
+
+    def train_step(self, batch: Batch) -> float:
+        done = min(1.0, self.progress())
+        fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config["rate"] * fall * min(1.0, (self.step + 1) / self.config["warmup"])
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config["precision"] == "bf16"):
+            field, flows = self.net.encode_with_flows(batch.frame0, batch.frame1)
+        loss = torch.zeros((), device=self.device)
+        for target in batch.targets:
+            loss = loss + charbonnier(field.sample_window(target.t, batch.size, target.window), target.rgb)
+        loss = loss / len(batch.targets)
+        total = loss
+        if batch.flow is not None:
+            total = total + self.config["flow_weight"] * fall * flow_loss(flows, batch.flow)
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        if math.isfinite(float(norm)):  # a step of nonsense would spoil everything after it
+            self.optimiser.step()
+        decay = min(self.config["ema"], (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for slow, fast in zip(self.ema.parameters(), self.net.parameters(), strict=True):
+                slow.lerp_(fast, 1 - decay)
+        self.step += 1
+        return loss.item()
+
+    def save(self) -> None:
+        part = self.state.with_suffix(".part")
+        torch.save(
+            {
+                "net": self.net.state_dict(),
+                "ema": self.ema.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "step": self.step,
+                "seconds": self.seconds,
+                "random": [s.random.get_state() for s in (self.clips, self.photographs)],
+                "choice": json.dumps(self.choice.getstate()),
+                "torch": torch.get_rng_state(),
+            },
+            part,
+        )
+        part.replace(self.state)
+        export(self.ema, self.run / f"{self.config['name']}.safetensors")
+
+    def restore(self) -> None:
+        state = torch.load(self.state, map_location="cpu", weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        for source, random_state in zip((self.clips, self.photographs), state["random"], strict=True):
+            source.random.set_state(random_state)
+        version, internal, gauss = json.loads(state["choice"])
+        self.choice.setstate((version, tuple(internal), gauss))
+        torch.set_rng_state(state["torch"])
+        log.info("resumed at step %d after %.1f minutes", self.step, self.seconds / 60)
+
+    def loop(self, minutes: float) -> None:
+        stop = []
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.append(True))
+        begun = saved = time.monotonic()
+        loss, since, counted = 0.0, begun, 0
+        log.info("probe: blended bicubic %.2f dB between frames, %.2f dB at source times", *self.probe.blend)
+        for batch in itertools.takewhile(lambda _: not stop, self.batches()):
+            now = time.monotonic()
+            loss += self.train_step(batch)
+            counted += 1
+            after = time.monotonic()
+            self.seconds += after - since
+            since = after
+            done = self.progress() >= 1 or (after - begun) / 60 >= minutes
+            if done or stop or after - saved > SAVE_MINUTES * 60:
+                middle, source = self.probe(self.ema)
+                line = {
+                    "step": self.step,
+                    "minutes": round(self.seconds / 60, 1),
+                    "loss": round(loss / counted, 5),
+                    "samples_per_s": round(counted * len(batch.frame0) / (after - saved), 2),
+                    "psnr_between": round(middle, 3),
+                    "psnr_source": round(source, 3),
+                }
+                log.info("%s", json.dumps(line))
+                with (self.run / "log.jsonl").open("a") as stream:
+                    stream.write(json.dumps(line) + "\n")
+                self.save()
+                loss, counted, saved = 0.0, 0, after
+                if done:
+                    return
+            elif self.step % 100 == 0:
+                log.info("step %d: loss %.5f, %.2f s a step", self.step, loss / counted, after - now)
+        self.save()
+
+
+def export(net: Network, file: Path) -> None:
+    """Write weights as float16 safetensors, whole or not at all."""
+    part = file.with_suffix(".part")
+    tensors = {name: value.detach().half().contiguous().cpu() for name, value in net.state_dict().items()}
+    save_file(tensors, part, metadata={"architecture": net.architecture})
+    part.replace(file)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--run", type=Path, help="folder of this run (default: runs/NAME)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many minutes of this call")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    config = yaml.safe_load(arguments.config.read_text())
+    run = arguments.run or Path("runs") / config["name"]
+    Trainer(config, run, torch.device(arguments.device)).loop(arguments.minutes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Real clips: frames as arrays, and batches of pieces of them in which something moves."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scripts.training.sample import Batch, Target, disturb, pick_scale, pick_window, shrink
+
+Frames = np.ndarray[tuple[int, int, int, int], np.dtype[np.uint8]]  # (N, H, W, 3) RGB
+
+
+def decode(path: Path) -> Frames:
+    """All frames of a clip, decoded by ffmpeg."""
+    probe = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", "stream=width,height", "-of", "csv=p=0"]
+    text = subprocess.run([*probe, str(path)], check=True, capture_output=True, text=True).stdout
+    width, height = (int(part) for part in text.split(",")[:2])
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    raw = subprocess.run(command, check=True, capture_output=True).stdout
+    return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
+
+
+def cached(path: Path, folder: Path) -> Frames:
+    """The frames of a clip from an array file in `folder`, decoded the first time; memory-mapped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{path.stem}.npy"
+    if not file.exists():
+        part = file.with_suffix(".part")
+        with part.open("wb") as stream:
+            np.save(stream, decode(path))
+        part.rename(file)
+    frames: Frames = np.load(file, mmap_mode="r")
+    return frames
+
+
+def rate(path: Path) -> int:
+    """The frame rate, which is the number at the end of the file's name."""
+    return int(path.stem.rsplit("_", 1)[1])
+
+
+def shots(frames: Frames, threshold: float = 0.12) -> list[tuple[int, int]]:
+    """Stretches (first, end) without cuts: a cut is where small pictures of neighbours differ far more than usual."""
+    small = frames[:, ::16, ::16].astype(np.float32) / 255
+    change = np.abs(np.diff(small, axis=0)).mean((1, 2, 3))
+    cuts = [0, *(int(i) + 1 for i in np.flatnonzero(change > threshold)), len(frames)]
+    return [(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if b - a >= 3]
+
+
+def to_tensor(frame: Frames, device: torch.device) -> Tensor:
+    """(H, W, 3) uint8 → (3, H, W) float in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(frame)).to(device).permute(2, 0, 1).float() / 255
+
+
+class Clips:
+    """Endless batches of moving pieces of real clips."""
+
+    def __init__(
+        self, files: list[Path], cache: Path, batch: int, side: int, window: int, device: torch.device, seed: int
+    ) -> None:
+        """`side`: low-resolution pixels a side; `window`: see Target."""
+        self.sources = []
+        for path in files:
+            frames = cached(path, cache)
+            self.sources.append((frames, shots(frames), rate(path)))
+        weights = [float(sum(b - a for a, b in cut)) ** 0.5 for _, cut, _ in self.sources]
+        self.weights = torch.tensor(weights)
+        self.batch, self.side, self.window, self.device = batch, side, window, device
+        self.random = torch.Generator().manual_seed(seed)
+
+    def _int(self, end: int) -> int:
+        return int(torch.randint(end, (), generator=self.random))
+
+    def _piece(self, high: int, t: float, steps: int) -> list[Tensor]:
+        """First, last and wanted frame of one moving piece: `steps` frames apart, the wanted one at `t`·steps."""
+        best: tuple[float, list[Tensor]] | None = None
+        for _ in range(4):  # the liveliest of a few, for much of the footage stands still
+            frames, stretches, fps = self.sources[int(torch.multinomial(self.weights, 1, generator=self.random))]
+            span = steps * 2 if fps >= 50 and self._int(2) else steps
+            fitting = [s for s in stretches if s[1] - s[0] > span]
+            if not fitting or min(frames.shape[1:3]) < high:
+                continue
+            first, end = fitting[self._int(len(fitting))]
+            start = first + self._int(end - span - first)
+            top, left = self._int(frames.shape[1] - high + 1), self._int(frames.shape[2] - high + 1)
+            where = (slice(top, top + high), slice(left, left + high))
+            picked = [frames[i][where] for i in (start, start + span, start + round(t * span))]
+            motion = float(np.abs(picked[0][::4, ::4].astype(np.int16) - picked[1][::4, ::4]).mean())
+            if best is None or motion > best[0]:
+                best = motion, [to_tensor(frame, self.device) for frame in picked]
+        if best is None:
+            return self._piece(high, t, steps)
+        flip = self._int(8)
+        axes = [axis + 1 for axis in range(2) if flip >> axis & 1]
+        return [f.flip(axes).transpose(1, 2) if flip & 4 else f.flip(axes) for f in best[1]]
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            yield self.make()
+
+    def make(self) -> Batch:
+        """Cut one batch at one random scale; time runs forwards or backwards."""
+        high = round(self.side * pick_scale(self.random))
+        steps = (2, 2, 2, 3, 4)[self._int(5)]
+        between = (1 + self._int(steps - 1)) / steps
+        pieces = [self._piece(high, between, steps) for _ in range(self.batch)]
+        first, last, middle = (torch.stack([piece[i] for piece in pieces]) for i in range(3))
+        low = [shrink(end, (self.side, self.side)) for end in (first, last)]
+        if float(torch.rand((), generator=self.random)) < 0.15:
+            low = disturb(low, self.random)
+        source = self._int(2)
+        targets = []
+        for t, truth in ((between, middle), (float(source), (first, last)[source])):
+            top, left, height, width = window = pick_window((high, high), self.window, self.random)
+            targets.append(Target(t, window, truth[:, :, top : top + height, left : left + width]))
+        return Batch(low[0], low[1], (high, high), targets)

@@ -1,0 +1,52 @@
+"""A quick fixed look at the validation clips while training runs: 2x size, 2x rate, the middle of each picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from scripts.training.clips import cached, to_tensor
+from scripts.training.metrics import luma, psnr
+from scripts.training.sample import shrink
+from vs_videoinr.model.base import Network
+
+SIDE = 320
+
+
+class Probe:
+    """Some frame triples; PSNR on Y of the middle frame and of the first, against bicubic enlargement and blending."""
+
+    def __init__(self, files: list[Path], cache: Path, device: torch.device) -> None:
+        self.triples: list[tuple[Tensor, Tensor, Tensor]] = []
+        for path in files:
+            frames = cached(path, cache)
+            top, left = (max(0, (side - SIDE) // 2) for side in frames.shape[1:3])
+            for start in (0, 14, 28):
+                a, m, b = (
+                    to_tensor(frames[i, top : top + SIDE, left : left + SIDE], device)[None]
+                    for i in (start, start + 1, start + 2)
+                )
+                self.triples.append((a, m, b))
+        middle, source = [], []
+        for a, m, b in self.triples:
+            up = [F.interpolate(self._low(f), size=(SIDE, SIDE), mode="bicubic", align_corners=False) for f in (a, b)]
+            middle.append(psnr(luma((up[0] + up[1]).clamp(0, 2) / 2), luma(m)))
+            source.append(psnr(luma(up[0].clamp(0, 1)), luma(a)))
+        self.blend = sum(middle) / len(middle), sum(source) / len(source)
+
+    @staticmethod
+    def _low(frame: Tensor) -> Tensor:
+        return shrink(frame, (SIDE // 2, SIDE // 2))
+
+    @torch.no_grad()
+    def __call__(self, net: Network) -> tuple[float, float]:
+        """Mean PSNR in dB of the middle frames and of the first frames."""
+        middle, source = [], []
+        for a, m, b in self.triples:
+            field = net.encode(self._low(a), self._low(b))
+            middle.append(psnr(luma(field.sample(0.5, (SIDE, SIDE)).clamp(0, 1)), luma(m)))
+            source.append(psnr(luma(field.sample(0, (SIDE, SIDE)).clamp(0, 1)), luma(a)))
+        return sum(middle) / len(middle), sum(source) / len(source)

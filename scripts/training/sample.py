@@ -1,0 +1,64 @@
+"""One training batch, however it was made, and the low-resolution frames that a network sees of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass
+class Target:
+    """What the network must say at time `t` in `window` (top, left, height, width) of the full-size picture."""
+
+    t: float
+    window: tuple[int, int, int, int]
+    rgb: Tensor  # (B, 3, height, width)
+
+
+@dataclass
+class Batch:
+    """A pair of low-resolution frames and the truth at some times between them."""
+
+    frame0: Tensor  # (B, 3, h, w) in [0, 1]
+    frame1: Tensor
+    size: tuple[int, int]  # (H, W) of the truth
+    targets: list[Target]
+    flow: Tensor | None = None  # (2B, 2, h, w), 0 → 1 then 1 → 0, low-resolution pixels; None where nobody knows
+
+
+def shrink(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Antialiased bicubic reduction (a = -0.5), rounded to 8 bit as users' clips are."""
+    if frames.shape[-2:] != size:
+        frames = F.interpolate(frames, size=size, mode="bicubic", antialias=True, align_corners=False)
+    return (frames.clamp(0, 1) * 255).round() / 255
+
+
+def disturb(frames: list[Tensor], random: torch.Generator) -> list[Tensor]:
+    """What users' clips suffer, mildly: a slight blur, then noise (the same strengths for both frames)."""
+    strength, blur = torch.rand(2, generator=random).tolist()
+    kernel = torch.tensor([blur * 0.15, 1 - blur * 0.3, blur * 0.15])
+    kernel = (kernel[:, None] * kernel)[None, None].expand(3, 1, 3, 3)
+    result = []
+    for frame in frames:
+        noise = torch.randn(frame.shape, generator=random).to(frame)
+        soft = F.conv2d(F.pad(frame, (1, 1, 1, 1), mode="replicate"), kernel.to(frame), groups=3)
+        result.append(((soft + noise * strength * 3 / 255).clamp(0, 1) * 255).round() / 255)
+    return result
+
+
+def pick_window(size: tuple[int, int], limit: int, random: torch.Generator) -> tuple[int, int, int, int]:
+    """A random part of at most `limit` pixels a side."""
+    height, width = (min(limit, side) for side in size)
+    top = int(torch.randint(size[0] - height + 1, (), generator=random))
+    left = int(torch.randint(size[1] - width + 1, (), generator=random))
+    return top, left, height, width
+
+
+def pick_scale(random: torch.Generator) -> float:
+    """Real scales from 1 to 4; now and then one of the whole factors that people ask for most."""
+    if float(torch.rand((), generator=random)) < 0.7:
+        return 1 + 3 * float(torch.rand((), generator=random))
+    return float(torch.randint(1, 5, (), generator=random))

@@ -1,0 +1,139 @@
+"""Motion between two frames for `WarpINR`: a feature pyramid per frame and a coarse-to-fine flow in both directions.
+
+Flow is in pixels of the grid it lives on, channels (x, y): `flow01[:, :, y, x]` leads from that pixel of frame 0 to
+where its content lies in frame 1. All sampling uses pixel centres (align_corners=False) and the border's colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SLOPE = 0.1  # of every LeakyReLU
+
+
+def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:
+    """Pixel coordinates (1, 2, height, width), channels (x, y), float32."""
+    y = torch.arange(height, device=like.device, dtype=torch.float32)
+    x = torch.arange(width, device=like.device, dtype=torch.float32)
+    return torch.stack((x.expand(height, width), y[:, None].expand(height, width)))[None]
+
+
+def sample_at(image: Tensor, position: Tensor, mode: str = "bilinear") -> Tensor:
+    """Sample (B, C, h, w) at pixel `position`s (B, 2, H, W), channels (x, y); outside lies the border's colour."""
+    height, width = image.shape[-2:]
+    size = position.new_tensor([width, height])
+    grid = (position.permute(0, 2, 3, 1) * 2 + 1) / size - 1
+    # float32 throughout: half precision cannot address more than a few hundred pixels.
+    return F.grid_sample(image.float(), grid, mode=mode, padding_mode="border", align_corners=False).to(image.dtype)
+
+
+def warp(image: Tensor, flow: Tensor) -> Tensor:
+    """Fetch (B, C, h, w) `image` from where `flow` (B, 2, h, w) leads."""
+    return sample_at(image, pixel_grid(*flow.shape[-2:], flow) + flow)
+
+
+def enlarge(flow: Tensor) -> Tensor:
+    """Bring a flow to twice the resolution: twice the pixels, twice their lengths."""
+    return F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=False) * 2
+
+
+def correlate(a: Tensor, b: Tensor, radius: int) -> Tensor:
+    """Cosine of every feature of `a` with the (2·radius+1)² features of `b` around the same place."""
+    height, width = a.shape[-2:]
+    a = F.normalize(a.float(), dim=1)
+    b = F.pad(F.normalize(b.float(), dim=1), (radius,) * 4)
+    span = range(2 * radius + 1)
+    return torch.stack([(a * b[:, :, i : i + height, j : j + width]).sum(1) for i in span for j in span], 1)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(x))), started close to the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        with torch.no_grad():
+            self.conv2.weight.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = x + self.conv2(F.relu(self.conv1(x)))
+        return result
+
+
+class Pyramid(nn.Module):
+    """Features of one frame at full size, 1/2, 1/4, …: one stage per entry of `widths`."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.reduce = nn.ModuleList(
+            nn.Conv2d(before, width, 3, stride=1 if level == 0 else 2, padding=1)
+            for level, (before, width) in enumerate(zip((3, *widths[:-1]), widths, strict=True))
+        )
+        self.block = nn.ModuleList(ResidualBlock(width) for width in widths)
+
+    def forward(self, frame: Tensor) -> list[Tensor]:
+        levels = []
+        for reduce, block in zip(self.reduce, self.block, strict=True):
+            frame = block(F.leaky_relu(reduce(frame), SLOPE))
+            levels.append(frame)
+        return levels
+
+
+class FlowStep(nn.Module):
+    """Improve the flow at one level of the pyramid and pass a hidden state on to the next finer one."""
+
+    def __init__(self, width: int, hidden: int, radius: int, coarsest: bool) -> None:
+        super().__init__()
+        self.radius = radius
+        inputs = 2 * width + ((2 * radius + 1) ** 2 if radius else 0) + (0 if coarsest else 2 + hidden)
+        self.conv1 = nn.Conv2d(inputs, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv3 = nn.Conv2d(width, hidden, 3, padding=1)
+        self.flow = nn.Conv2d(hidden, 2, 3, padding=1)
+        with torch.no_grad():
+            self.flow.weight.mul_(0.1)
+            nn.init.zeros_(self.flow.bias)
+
+    def forward(self, a: Tensor, b: Tensor, flow: Tensor | None, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
+        if flow is None or hidden is None:
+            parts = [a, b]
+        else:
+            b = warp(b, flow)
+            parts = [a, b, (flow / 8).to(a.dtype), hidden]
+        if self.radius:
+            parts.append(correlate(a, b, self.radius).to(a.dtype))
+        x = F.leaky_relu(self.conv1(torch.cat(parts, 1)), SLOPE)
+        x = F.leaky_relu(self.conv2(x), SLOPE)
+        state = F.leaky_relu(self.conv3(x), SLOPE)
+        update = self.flow(state).float()
+        return (update if flow is None else flow + update), state
+
+
+class FlowEstimator(nn.Module):
+    """Coarse-to-fine flow from the coarsest level down to 1/2 size; correlation from 1/4 size upwards."""
+
+    def __init__(self, widths: Sequence[int], hidden: int, radius: int) -> None:
+        super().__init__()
+        last = len(widths) - 1
+        self.steps = nn.ModuleList(
+            FlowStep(widths[level], hidden, radius if level >= 2 else 0, coarsest=level == last)
+            for level in range(last, 0, -1)
+        )
+
+    def forward(self, a: list[Tensor], b: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Return the flows from `a` to `b`, coarsest first and then at full size, and the hidden state at full size."""
+        flows: list[Tensor] = []
+        flow: Tensor | None = None
+        hidden: Tensor | None = None
+        for step, level in zip(self.steps, range(len(a) - 1, 0, -1), strict=True):
+            flow, hidden = step(a[level], b[level], flow, hidden)
+            flows.append(flow)
+            flow = enlarge(flow)
+            hidden = F.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
+        assert flow is not None and hidden is not None
+        return [*flows, flow], hidden

@@ -1,0 +1,257 @@
+"""WarpINR: the declared variant of VideoINR that our own models use.
+
+It keeps the paper's plan (encode a pair once; then a space-time coordinate is led by a predicted flow to both frames,
+features are sampled there and a sine network turns them into RGB) and changes what makes it slow to learn and to run:
+
+* motion comes from a coarse-to-fine flow between the frames, estimated once per pair (`motion.py`);
+* the result is a difference from the two frames' bicubic enlargements, warped and blended with occlusion weights;
+* the flow at time t is found on the low-resolution grid, and the decoder sees each frame's features by themselves
+  before they are blended with the same weights, so that a still clip stays still;
+* sampling uses one consistent grid (pixel centres) and border padding everywhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vs_videoinr.errors import ModelError
+from vs_videoinr.model.base import Network, Shapes, VideoField
+from vs_videoinr.model.motion import SLOPE, FlowEstimator, Pyramid, ResidualBlock, pixel_grid, sample_at, warp
+
+CHUNK = 1 << 16  # output pixels decoded at a time: about 1.2 kB of temporaries each, and small enough to stay in cache
+
+
+@dataclass(frozen=True)
+class WarpINRConfig:
+    """Sizes of a `WarpINR`; every one of them can be read off a checkpoint's shapes."""
+
+    levels: tuple[int, ...] = (32, 32, 48, 64, 64)  # channels of the frame pyramid, full size first
+    hidden: int = 32  # state passed down the flow estimator
+    radius: int = 3  # of the correlation, in pixels of its level
+    width: int = 48  # channels of the feature maps
+    blocks: int = 6  # residual blocks of the trunk
+    lattice: int = 24  # channels of the network that finds the flow at time t
+    decoder: int = 48  # width of the sine layers
+
+
+def _unit(frame: Tensor, multiple: int) -> Tensor:
+    """Extend a frame to whole `multiple`s, to the right and below, by its border."""
+    height, width = frame.shape[-2:]
+    return F.pad(frame, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+
+
+class Decoder(nn.Module):
+    """Feature maps and flows of a pair → RGB at time t (the paper's TemporalINR and decoder)."""
+
+    def __init__(self, config: WarpINRConfig) -> None:
+        super().__init__()
+        lattice, width = config.lattice, config.decoder
+        # TemporalINR: applied to the maps before they are warped (sampling and a linear layer commute).
+        self.time0 = nn.Conv2d(config.width, lattice, 1)
+        self.time1 = nn.Conv2d(config.width, lattice, 1, bias=False)
+        self.time_motion = nn.Conv2d(5, lattice, 1, bias=False)
+        self.time_conv = nn.Conv2d(lattice, lattice, 3, padding=1)
+        self.time_out = nn.Conv2d(lattice, 5, 3, padding=1)
+        # decoder: first layer on the maps, again before sampling; then phase and pixel size enter
+        self.first = nn.Conv2d(config.width, width, 1)
+        self.phase = nn.Conv2d(4, width, 1, bias=False)
+        self.cell = nn.Conv2d(2, width, 1, bias=False)
+        self.second = nn.Conv2d(2 * width, width, 1)
+        self.rgb = nn.Conv2d(width, 3, 1)
+        with torch.no_grad():
+            # SIREN's initialisation with its frequency inside the weights: arguments of the sines spread over ±1.7.
+            for layer in (self.first, self.phase, self.cell, self.second):
+                bound = math.sqrt(6 / layer.in_channels)
+                layer.weight.uniform_(-bound, bound)
+            for layer in (self.time_out, self.rgb):
+                layer.weight.mul_(0.1)
+                nn.init.zeros_(layer.bias)
+
+    def lattice(self, field: WarpField, t: float) -> Tensor:
+        """Return flow to frame 0 (x, y), to frame 1 (x, y) and the occlusion logit at time `t`: (B, 5, h, w)."""
+        flow01, flow10 = field.flow01, field.flow10
+        # A pixel at time t was led here by the motion that its source pixel has: v(x) = flow01(x - t·v). Solved by
+        # iteration, once for what frame 0 shows and once for what frame 1 shows.
+        va = vb = (1 - t) * flow01 - t * flow10
+        for _ in range(3):
+            va = warp(flow01, -t * va)
+            vb = -warp(flow10, (1 - t) * vb)
+        motion = torch.cat((va / 8, vb / 8, torch.full_like(va[:, :1], t)), 1).to(field.time0.dtype)
+        x = warp(field.time0, -t * va) + warp(field.time1, (1 - t) * vb) + self.time_motion(motion)
+        x = F.leaky_relu(self.time_conv(F.leaky_relu(x, SLOPE)), SLOPE)
+        change = self.time_out(x).float()
+        return torch.cat((-t * (va + change[:, :2]), (1 - t) * (vb + change[:, 2:4]), change[:, 4:]), 1)
+
+    def look(self, frame: Tensor, first: Tensor, position: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """Sample one frame at `position`: its bicubic colour and its first sine layer."""
+        colour = sample_at(frame, position, "bicubic")
+        angle = 2 * math.pi * position
+        phase = self.phase(torch.cat((angle.sin(), angle.cos()), 1).to(first.dtype))
+        return colour, torch.sin(sample_at(first, position) + phase + cell)
+
+    def decode(self, field: WarpField, lattice: Tensor, t: float, query: Tensor, cell: Tensor) -> Tensor:
+        """RGB (B, 3, H, W) at the low-resolution pixel positions `query` (1, 2, H, W)."""
+        there = sample_at(lattice, query.expand(lattice.shape[0], -1, -1, -1))
+        cell = self.cell(cell)
+        # At a source time the other frame has no say, and need not be looked at.
+        if t == 0 or t == 1:
+            frame, first = (field.frame0, field.first0) if t == 0 else (field.frame1, field.first1)
+            colour, h = self.look(frame, first, query + there[:, 2 * int(t) :][:, :2], cell)
+            differ = torch.zeros_like(h)
+        else:
+            colour0, h0 = self.look(field.frame0, field.first0, query + there[:, 0:2], cell)
+            colour1, h1 = self.look(field.frame1, field.first1, query + there[:, 2:4], cell)
+            odds = there[:, 4:].clamp(-12, 12).exp() * (t / (1 - t))
+            weight1 = (odds / (1 + odds)).to(h0.dtype)
+            weight0 = 1 - weight1
+            colour = weight0 * colour0 + weight1 * colour1
+            h = weight0 * h0 + weight1 * h1
+            differ = 4 * weight0 * weight1 * (h0 - h1).abs()
+        h = torch.sin(self.second(torch.cat((h, differ), 1)))
+        return (colour + self.rgb(h)).float()
+
+
+class WarpField(VideoField):
+    """A pair of frames encoded by `WarpINR`. Batch size B, low-resolution size (h, w)."""
+
+    def __init__(
+        self, decoder: Decoder, frame0: Tensor, frame1: Tensor, maps: tuple[Tensor, Tensor], flows: tuple[Tensor, Tensor]
+    ) -> None:
+        self.decoder = decoder
+        self.frame0, self.frame1 = frame0, frame1
+        self.flow01, self.flow10 = flows
+        # back to the network's own precision: training encodes under autocast and decodes without
+        own = frame0.dtype
+        self.time0, self.time1 = decoder.time0(maps[0]).to(own), decoder.time1(maps[1]).to(own)
+        self.first0, self.first1 = decoder.first(maps[0]).to(own), decoder.first(maps[1]).to(own)
+
+    def sample(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
+        """See `VideoField.sample`."""
+        height, width = size
+        rows = max(1, CHUNK // (width * self.frame0.shape[0]))
+        lattice = self.decoder.lattice(self, t)
+        parts = []
+        for row in range(0, height, rows):
+            if check is not None:
+                check()
+            parts.append(self._window(lattice, t, size, (row, 0, min(rows, height - row), width)))
+        return torch.cat(parts, 2)
+
+    def sample_window(self, t: float, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
+        """The part (top, left, height, width) of what `sample` returns: what training looks at."""
+        return self._window(self.decoder.lattice(self, t), t, size, window)
+
+    def _window(self, lattice: Tensor, t: float, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
+        top, left, height, width = window
+        step = [low / high for low, high in zip(self.frame0.shape[-2:], size, strict=True)]
+        cell = self.first0.new_tensor([math.log2(s) for s in step]).view(1, 2, 1, 1)
+        corner = lattice.new_tensor([left + 0.5, top + 0.5]).view(1, 2, 1, 1)
+        query = (pixel_grid(height, width, lattice) + corner) * lattice.new_tensor(step[::-1]).view(1, 2, 1, 1) - 0.5
+        return self.decoder.decode(self, lattice, t, query, cell)
+
+    def nbytes(self) -> int:
+        """See `VideoField.nbytes`."""
+        return sum(v.nbytes for v in vars(self).values() if isinstance(v, Tensor))
+
+
+class WarpINR(Network):
+    """The variant of VideoINR described at the top of this module."""
+
+    architecture = "warpinr"
+    Config = WarpINRConfig
+    config: WarpINRConfig
+
+    def __init__(self, config: WarpINRConfig) -> None:
+        super().__init__(config)
+        self.config = config
+        self.pyramid = Pyramid(config.levels)
+        self.flow = FlowEstimator(config.levels, config.hidden, config.radius)
+        inputs = 2 * config.levels[0] + config.hidden + 3 + 3 + 2
+        self.fuse = nn.Conv2d(inputs, config.width, 3, padding=1)
+        self.trunk = nn.Sequential(*(ResidualBlock(config.width) for _ in range(config.blocks)))
+        self.flow_out = nn.Conv2d(config.width, 2, 3, padding=1)
+        self.decoder = Decoder(config)
+        with torch.no_grad():
+            self.flow_out.weight.mul_(0.1)
+            nn.init.zeros_(self.flow_out.bias)
+
+    @classmethod
+    def recognises(cls, shapes: Shapes) -> bool:
+        """See `Network.recognises`."""
+        return any(name.startswith("pyramid.reduce.") for name in shapes)
+
+    @classmethod
+    def config_from_shapes(cls, shapes: Shapes, declared: Mapping[str, object]) -> WarpINRConfig:
+        """See `Network.config_from_shapes`; nothing needs declaring."""
+        if declared:
+            raise ModelError(f"setting {sorted(declared)[0]!r} is not known to {cls.architecture}")
+
+        def channels(name: str, axis: int = 0) -> int:
+            if name not in shapes or len(shapes[name]) != 4:
+                raise ModelError(f"tensor {name} is missing or misshapen")
+            return shapes[name][axis]
+
+        count = sum(name.startswith("pyramid.reduce.") and name.endswith(".weight") for name in shapes)
+        levels = tuple(channels(f"pyramid.reduce.{level}.weight") for level in range(count))
+        # the coarsest flow step sees both feature maps and the correlation, nothing else
+        window = channels("flow.steps.0.conv1.weight", 1) - 2 * levels[-1]
+        return WarpINRConfig(
+            levels=levels,
+            hidden=channels("flow.steps.0.conv3.weight"),
+            radius=(math.isqrt(max(window, 0)) - 1) // 2 if window > 0 else 0,
+            width=channels("fuse.weight"),
+            blocks=sum(name.startswith("trunk.") and name.endswith(".conv1.weight") for name in shapes),
+            lattice=channels("decoder.time_conv.weight"),
+            decoder=channels("decoder.first.weight"),
+        )
+
+    def declared(self) -> dict[str, str | int | float | bool]:
+        """See `Network.declared`: every setting shows in the shapes."""
+        return {}
+
+    def encode(self, frame0: Tensor, frame1: Tensor) -> WarpField:
+        """See `Network.encode`."""
+        return self.encode_with_flows(frame0, frame1)[0]
+
+    def encode_with_flows(self, frame0: Tensor, frame1: Tensor) -> tuple[WarpField, list[Tensor]]:
+        """Encode, and return the estimated flows of all levels too, coarsest first, as training supervises them.
+
+        Each flow is (2B, 2, h', w'): frame 0 → 1 in the first half of the batch, frame 1 → 0 in the second.
+        """
+        weight = self.fuse.weight
+        frame0, frame1 = (f.to(device=weight.device, dtype=weight.dtype) for f in (frame0, frame1))
+        height, width = frame0.shape[-2:]
+        batch = frame0.shape[0]
+        multiple = 2 ** (len(self.config.levels) - 1)
+        # Both frames, and both directions of everything between them, go through as one batch.
+        this = _unit(torch.cat((frame0, frame1)), multiple).contiguous(memory_format=torch.channels_last)
+        levels = self.pyramid(this - 0.5)
+        other = [level.roll(batch, 0) for level in levels]
+        flows, hidden = self.flow(levels, other)
+        flow = flows[-1]
+        error = (this - warp(this.roll(batch, 0), flow)).abs()
+        x = torch.cat((levels[0], warp(other[0], flow), hidden, this - 0.5, error, (flow / 8).to(this.dtype)), 1)
+        x = F.leaky_relu(self.fuse(x), SLOPE)
+        maps = x + self.trunk(x)
+        flow = flow + self.flow_out(maps).float()
+        maps, flow = maps[..., :height, :width], flow[..., :height, :width]
+        field = WarpField(
+            self.decoder,
+            frame0,
+            frame1,
+            (maps[:batch].contiguous(), maps[batch:].contiguous()),
+            (flow[:batch].contiguous(), flow[batch:].contiguous()),
+        )
+        return field, [*flows, flow]
+
+
+def settings(config: WarpINRConfig) -> dict[str, object]:
+    """A configuration as plain values, for a card or a training file."""
+    return dataclasses.asdict(config)
