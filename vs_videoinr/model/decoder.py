@@ -1,0 +1,194 @@
+"""The decoder of VideoINR (Chen et al. 2022, sections 3.1 to 3.3) in factorised form.
+
+Three SIRENs run per output pixel. SpatialINR turns the nearest low-resolution cell into a continuous feature,
+TemporalINR turns that and the bilinearly sampled maps into a flow to both frames, and a third reads the features where
+the flow points and returns the colour. Sampling is linear and so is the first layer of a SIREN before its sine, so
+those layers are applied to the low-resolution maps once per pair, and only their outputs are sampled.
+
+Gathering and interpolating the rows of a table is what `embedding_bag` does: it reads all channels of a cell at once,
+where `grid_sample` would visit every channel's plane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vs_videoinr.model.base import VideoField
+from vs_videoinr.model.coordinates import Padding, bilinear_taps, cell_position, lattice_axis, warp, warp_axis
+from vs_videoinr.model.siren import Siren
+
+#: Output pixels evaluated at a time. On a CPU the widest activations of a chunk stay in the cache; on a GPU a chunk
+#: fills the machine. The largest moment is two activations of the widest layer and the taps of the third stage: at the
+#: published size 2 · 256 · 4 + 400 bytes, about 2.5 KB per chunk pixel in float32.
+CHUNK_PIXELS = {"cpu": 4096, "cuda": 1 << 18}
+
+_Check = Callable[[], None]
+
+
+class Sirens(NamedTuple):
+    """The three networks of the decoder, in the order in which they run."""
+
+    spatial: Siren
+    temporal: Siren
+    colour: Siren
+
+
+class VideoINRField(VideoField):
+    """A pair of frames as a continuous field.
+
+    It holds the projections of the low-resolution maps: 256 values per low-resolution pixel at the published size.
+    While it is sampled, the continuous feature and the flow of the whole output frame are held as well: at the
+    published size 64 values and four float32 per output pixel.
+
+    Args:
+        feature_map: (B, 3C, h, w) from the encoder.
+        frames: (B, 6, h, w), both frames.
+        sirens: The decoder's networks.
+        grid: `reference` or `consistent`, see `warp_axis`.
+        padding: What sampling finds outside the image.
+    """
+
+    #: Output pixels evaluated at a time.
+    chunk_pixels: int
+
+    def __init__(self, feature_map: Tensor, frames: Tensor, sirens: Sirens, grid: str, padding: Padding) -> None:
+        self.chunk_pixels = CHUNK_PIXELS.get(feature_map.device.type, CHUNK_PIXELS["cpu"])
+        self._cells = (feature_map.shape[2], feature_map.shape[3])
+        self._grid, self._padding = grid, padding
+        maps = torch.cat((feature_map, frames), dim=1).flatten(2).transpose(1, 2)  # (B, h·w, 3C + 6)
+        features, values = feature_map.shape[1], maps.shape[2]
+        self._spatial, self._temporal, self._colour = (siren.rest() for siren in sirens)
+
+        weight, bias = sirens.spatial.first_layer()  # columns: maps, y, x, t
+        self._spatial_table = maps @ weight[:, :values].t()
+        self._spatial_y, self._spatial_x, self._spatial_t = weight[:, values:].t().unbind()
+        self._spatial_bias = bias
+
+        continuous = sirens.spatial.net[-1].weight.shape[0]
+        weight, bias = sirens.temporal.first_layer()  # columns: continuous feature, maps, t
+        self._temporal_continuous = weight[:, :continuous].t().contiguous()
+        self._temporal_table = maps @ weight[:, continuous:-1].t()
+        self._temporal_t, self._temporal_bias = weight[:, -1], bias
+
+        weight, bias = sirens.colour.first_layer()
+        # Columns: continuous feature at both ends, feature maps at both, frames at both, t.
+        self._colour_continuous = [part.t() for part in weight[:, : 2 * continuous].chunk(2, dim=1)]
+        ends_features = weight[:, 2 * continuous : 2 * (continuous + features)].chunk(2, dim=1)
+        ends_frames = weight[:, 2 * (continuous + features) : -1].chunk(2, dim=1)
+        self._colour_table = torch.cat(  # rows: the cells as seen at the end in frame 0, then at the end in frame 1
+            [maps @ torch.cat(end, dim=1).t() for end in zip(ends_features, ends_frames, strict=True)], dim=1
+        )
+        self._colour_t, self._colour_bias = weight[:, -1], bias
+
+    def nbytes(self) -> int:
+        """Bytes of the projected maps."""
+        return sum(table.nbytes for table in (self._spatial_table, self._temporal_table, self._colour_table))
+
+    def sample(self, t: float, size: tuple[int, int], *, check: _Check | None = None) -> Tensor:
+        """Return the frame at time `t` as float32 (B, 3, height, width) for `size` (height, width)."""
+        continuous, flow = self._continuous_and_flow(t, size, check)
+        rgb = flow.new_empty(len(flow), 3, size[0] * size[1])
+        for item in range(len(flow)):
+            self._colours(item, continuous[item], flow[item], t, size, rgb[item], check)
+        return rgb.view(-1, 3, *size)
+
+    def motion(self, t: float, size: tuple[int, int], *, check: _Check | None = None) -> Tensor:
+        """Return TemporalINR's flow, float32 (B, 4, height, width): x, y to frame 0, x, y to frame 1, output pixels."""
+        flow = self._continuous_and_flow(t, size, check)[1]
+        return flow.transpose(1, 2).reshape(-1, 4, *size)
+
+    def continuous_feature(self, t: float, size: tuple[int, int], *, check: _Check | None = None) -> Tensor:
+        """Return SpatialINR's continuous feature, (B, C, height, width), in the network's own dtype."""
+        continuous = self._continuous_and_flow(t, size, check)[0]
+        return continuous.transpose(1, 2).reshape(len(continuous), -1, *size)
+
+    def _chunks(self, pixels: int, check: _Check | None) -> Iterator[slice]:
+        for start in range(0, pixels, self.chunk_pixels):
+            if check is not None:
+                check()
+            yield slice(start, min(pixels, start + self.chunk_pixels))
+
+    def _continuous_and_flow(self, t: float, size: tuple[int, int], check: _Check | None) -> tuple[Tensor, Tensor]:
+        """Run the first two stages; return (B, pixels, C) and float32 (B, pixels, 4)."""
+        table = self._spatial_table
+        device, dtype, batch, pixels = table.device, table.dtype, table.shape[0], size[0] * size[1]
+        rows, columns = (lattice_axis(n, cells) for n, cells in zip(size, self._cells, strict=True))
+        y_cell, x_cell = rows.cell.to(device), columns.cell.to(device)
+        y_position, x_position = rows.position.to(device), columns.position.to(device)
+        # The terms of relative coordinate and time depend on the row or on the column alone.
+        y_term = torch.outer(rows.relative.to(device, dtype), self._spatial_y) + (
+            self._spatial_bias + t * self._spatial_t
+        )
+        x_term = torch.outer(columns.relative.to(device, dtype), self._spatial_x)
+        temporal_bias = self._temporal_bias + t * self._temporal_t
+
+        continuous: Tensor | None = None
+        flow = torch.empty(batch, pixels, 4, device=device)
+        for chunk in self._chunks(pixels, check):
+            y, x = self._rows_and_columns(chunk, size[1], device)
+            nearest = y_cell[y] * self._cells[1] + x_cell[x]
+            taps, weights = bilinear_taps(y_position[y], x_position[x], self._cells, self._padding)
+            weights = weights.to(dtype)
+            lattice_term = y_term[y].add_(x_term[x])
+            for item in range(batch):
+                feature = self._spatial(self._spatial_table[item].index_select(0, nearest).add_(lattice_term))
+                hidden = _interpolate(self._temporal_table[item], taps, weights).add_(temporal_bias)
+                flow[item, chunk] = self._temporal(hidden.addmm_(feature, self._temporal_continuous)).float()
+                if continuous is None:
+                    continuous = feature.new_empty(batch, pixels, feature.shape[1])
+                continuous[item, chunk] = feature
+        assert continuous is not None  # there is at least one pixel
+        return continuous, flow
+
+    def _colours(
+        self,
+        item: int,
+        continuous: Tensor,
+        flow: Tensor,
+        t: float,
+        size: tuple[int, int],
+        rgb: Tensor,
+        check: _Check | None,
+    ) -> None:
+        """Run the third stage for one item of the batch, into (3, pixels)."""
+        table = self._colour_table[item]
+        device, dtype, cells = table.device, table.dtype, self._cells
+        y_start, y_unit = warp_axis(size[0], self._grid)
+        x_start, x_unit = warp_axis(size[1], self._grid)
+        y_start, x_start = y_start.to(device), x_start.to(device)
+        bias = self._colour_bias + t * self._colour_t
+        for chunk in self._chunks(size[0] * size[1], check):
+            y, x = self._rows_and_columns(chunk, size[1], device)
+            fine, coarse = [], []
+            for end in (0, 1):
+                to_x, to_y = flow[chunk, 2 * end], flow[chunk, 2 * end + 1]
+                at_y, at_x = warp(y_start[y], to_y, y_unit), warp(x_start[x], to_x, x_unit)
+                fine.append(
+                    bilinear_taps(cell_position(at_y, size[0]), cell_position(at_x, size[1]), size, self._padding)
+                )
+                taps, weights = bilinear_taps(
+                    cell_position(at_y, cells[0]), cell_position(at_x, cells[1]), cells, self._padding
+                )
+                coarse.append((taps + end * cells[0] * cells[1], weights))
+            # Both ends' projections are added up in one gather of eight cells.
+            taps, weights = (torch.cat(parts, dim=1) for parts in zip(*coarse, strict=True))
+            hidden = _interpolate(table, taps, weights.to(dtype)).add_(bias)
+            for (taps, weights), weight in zip(fine, self._colour_continuous, strict=True):
+                hidden.addmm_(_interpolate(continuous, taps, weights.to(dtype)), weight)
+            rgb[:, chunk] = self._colour(hidden).t().float()
+
+    @staticmethod
+    def _rows_and_columns(chunk: slice, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        pixel = torch.arange(chunk.start, chunk.stop, device=device)
+        y = torch.div(pixel, width, rounding_mode="floor")
+        return y, pixel - y * width
+
+
+def _interpolate(table: Tensor, taps: Tensor, weights: Tensor) -> Tensor:
+    """Add up the rows of `table` (N, C) that `taps` (P, k) names, times `weights` (P, k): (P, C)."""
+    return F.embedding_bag(taps, table, per_sample_weights=weights, mode="sum")

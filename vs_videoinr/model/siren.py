@@ -1,0 +1,84 @@
+"""Multilayer perceptrons with sine activation (SIREN, Sitzmann et al. 2020, section 3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SineLayer(nn.Module):
+    """sin(omega · (W x + b))."""
+
+    def __init__(self, inputs: int, outputs: int, omega: float, first: bool) -> None:
+        super().__init__()
+        self.omega = omega
+        self.linear = nn.Linear(inputs, outputs)
+        # Section 3.2: keeps the activations' distribution the same through any number of layers.
+        bound = 1 / inputs if first else math.sqrt(6 / inputs) / omega
+        nn.init.uniform_(self.linear.weight, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., inputs) to (..., outputs)."""
+        return torch.sin(self.omega * self.linear(x))
+
+
+class Siren(nn.Module):
+    """Sine layers and a linear one.
+
+    Args:
+        inputs: Values per point.
+        hidden: Width of each sine layer.
+        outputs: Values per point.
+        omega: Frequency of the sines.
+    """
+
+    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, omega: float) -> None:
+        super().__init__()
+        widths = [inputs, *hidden]
+        layers: list[nn.Module] = [
+            SineLayer(a, b, omega, first=i == 0) for i, (a, b) in enumerate(zip(widths, hidden, strict=False))
+        ]
+        last = nn.Linear(widths[-1], outputs)
+        bound = math.sqrt(6 / widths[-1]) / omega
+        nn.init.uniform_(last.weight, -bound, bound)
+        self.net = nn.Sequential(*layers, last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., inputs) to (..., outputs)."""
+        y: Tensor = self.net(x)
+        return y
+
+    def first_layer(self) -> tuple[Tensor, Tensor]:
+        """Return weight (hidden, inputs) and bias (hidden,) of the first layer, times omega."""
+        layer = self.net[0]
+        assert isinstance(layer, SineLayer)
+        return layer.linear.weight * layer.omega, layer.linear.bias * layer.omega
+
+    def rest(self) -> SirenRest:
+        """Return everything after the first layer's linear part, ready for repeated evaluation."""
+        layers = []
+        for layer in self.net[1:]:
+            if isinstance(layer, SineLayer):
+                layers.append((layer.linear.weight * layer.omega, layer.linear.bias * layer.omega))
+            else:
+                assert isinstance(layer, nn.Linear)
+                layers.append((layer.weight, layer.bias))
+        return SirenRest(layers)
+
+
+class SirenRest:
+    """A SIREN from its first sine on, with omega multiplied into the weights beforehand."""
+
+    def __init__(self, layers: list[tuple[Tensor, Tensor]]) -> None:
+        self._layers = layers
+
+    def __call__(self, preactivation: Tensor) -> Tensor:
+        """Map the first layer's (P, hidden) values before their sine, which are overwritten, to (P, outputs)."""
+        x = preactivation
+        for weight, bias in self._layers:
+            x = F.linear(x.sin_(), weight, bias)
+        return x
