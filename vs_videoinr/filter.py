@@ -1,0 +1,261 @@
+"""What the native side calls: arguments become a `Filter`, which knows where each output frame is and renders it.
+
+The native side (native/videoinr.c) calls `create` once per filter, then `locate`, `duration` and `render` from any of
+VapourSynth's threads, and `close` once at the end. All messages are for the user; the native side puts the function's
+name in front.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from importlib import metadata
+from typing import NamedTuple
+
+import torch
+
+from vs_videoinr import weights
+from vs_videoinr.errors import ModelError
+from vs_videoinr.renderer import Planes, Renderer, RenderError, is_out_of_memory
+from vs_videoinr.size import output_size
+from vs_videoinr.timeline import Moments, Resampled, Timeline
+
+MAX_FRAMES = 2**31 - 1
+MAX_INT = 2**63 - 1
+
+GRAY, RGB, YUV = 1, 2, 3
+INTEGER, FLOAT = 0, 1
+
+_logger = logging.getLogger(__name__)
+
+
+class UsageError(ValueError):
+    """The arguments or the clip cannot be used as they are."""
+
+
+class Clip(NamedTuple):
+    """A clip as VapourSynth describes it (VSVideoInfo)."""
+
+    format_name: str
+    color_family: int
+    sample_type: int
+    bits: int
+    subsampling_w: int
+    subsampling_h: int
+    width: int
+    height: int
+    num_frames: int
+    fps_num: int
+    fps_den: int
+
+    @property
+    def fps(self) -> Fraction | None:
+        """Frames per second; None for a variable rate."""
+        return Fraction(self.fps_num, self.fps_den) if self.fps_num > 0 else None
+
+
+class Filter:
+    """One call of Upscale or Query."""
+
+    def __init__(self, timeline: Timeline, renderer: Renderer) -> None:
+        self._timeline = timeline
+        self._renderer = renderer
+
+    def output(self) -> tuple[int, int, int, int, int]:
+        """Return the output's width, height, number of frames, and frame rate (0, 1 for a variable one)."""
+        fps = self._timeline.fps or Fraction(0, 1)
+        return *self._renderer.size, self._timeline.length, fps.numerator, fps.denominator
+
+    def locate(self, n: int) -> tuple[int, int, float, bool, bool, bool, int, int]:
+        """Return `Place`'s members for output frame `n`, and its duration (0, 0 if that takes `duration`)."""
+        place = self._timeline.place(n)
+        lasts = None if self._timeline.fps is None else self._timeline.duration(n)
+        num, den = (0, 0) if lasts is None else lasts.as_integer_ratio()
+        t = place.t.numerator / place.t.denominator
+        return place.left, place.right, t, place.on_source, place.first, place.last, num, den
+
+    def duration(self, n: int, left_num: int, left_den: int, right_num: int, right_den: int) -> tuple[int, int]:
+        """Return how long output frame `n` of a variable rate clip lasts; 0, 0 if that is not known.
+
+        Args:
+            n: Output frame.
+            left_num: `_DurationNum` of its left source frame, 0 where it has none.
+            left_den: `_DurationDen` of its left source frame.
+            right_num: `_DurationNum` of its right source frame.
+            right_den: `_DurationDen` of its right source frame.
+        """
+        lasts = self._timeline.duration(n, _rational(left_num, left_den), _rational(right_num, right_den))
+        if lasts is None:
+            return 0, 0
+        if max(lasts.as_integer_ratio()) > MAX_INT:  # what a property cannot hold is rounded to nanoseconds
+            lasts = Fraction(round(lasts * 10**9), 10**9)
+        return lasts.as_integer_ratio()
+
+    def render(self, left: int, right: int, t: float, frame0: Planes, frame1: Planes, output: Planes) -> None:
+        """Render one frame; see `Renderer.render`."""
+        self._renderer.render(left, right, t, frame0, frame1, output)
+
+    def close(self) -> None:
+        """Let go of fields, weights and threads."""
+        self._renderer.close()
+
+
+def create(function: str, clip: tuple[str, int, int, int, int, int, int, int, int, int, int], given: Mapping[str, object]) -> Filter:
+    """Check the clip and the arguments of `function` ("Upscale" or "Query") and prepare what they ask for.
+
+    Args:
+        function: Name of the VapourSynth function.
+        clip: The members of `Clip`.
+        given: Those arguments that were given, by name; `times` as a list.
+
+    Raises:
+        UsageError: What is wrong, in one line.
+        ModelError: The model cannot be used.
+    """
+    source = Clip(*clip)
+    _check_format(source)
+    arguments = _Arguments(given)
+    if function == "Upscale" and not given.keys() & {"scale", "width", "height", "fps_num", "fps_den", "factor_num", "factor_den"}:
+        raise UsageError("there is nothing to do; give scale, width, height, fps_num or factor_num")
+    try:
+        size = output_size(
+            (source.width, source.height),
+            (1 << source.subsampling_w, 1 << source.subsampling_h),
+            arguments.real("scale"),
+            arguments.integer("width"),
+            arguments.integer("height"),
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    timeline = _moments(source, arguments.reals("times")) if function == "Query" else _resampled(source, arguments)
+    device = _device(arguments.text("device"))
+    fp16 = bool(arguments.integer("fp16"))
+    if fp16 and device.type == "cpu":
+        raise UsageError('fp16 needs device="cuda"; a CPU computes in single precision')
+    dtype = torch.float16 if fp16 else torch.float32
+    try:
+        network = weights.load(arguments.text("model") or weights.DEFAULT, device, dtype)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UsageError(f"out of memory on {device} for the model; use a smaller model or another device") from None
+    return Filter(timeline, Renderer(network, device, dtype, (source.width, source.height), size))
+
+
+def version() -> dict[str, list[str]]:
+    """Return what `core.videoinr.Version()` says: texts by key."""
+    devices = ["cpu", *(f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count()))]
+    return {
+        "version": [metadata.version("vapoursynth-videoinr")],
+        "torch": [torch.__version__],
+        "devices": devices,
+        "models": [f"{model.name} {model.sha256}" for model in weights.available()],
+    }
+
+
+def describe(error: BaseException) -> str:
+    """Return what the user is told of an exception: its own words if they were meant for that."""
+    if isinstance(error, UsageError | ModelError | RenderError):
+        return str(error)
+    if is_out_of_memory(error):
+        return "out of memory"
+    _logger.debug("unexpected exception", exc_info=error)
+    return f"internal error, please report it: {type(error).__name__}: {error}"
+
+
+class _Arguments:
+    """The arguments that were given; None for the others."""
+
+    def __init__(self, given: Mapping[str, object]) -> None:
+        self._given = given
+
+    def integer(self, name: str) -> int | None:
+        value = self._given.get(name)
+        return value if isinstance(value, int) else None
+
+    def real(self, name: str) -> float | None:
+        value = self._given.get(name)
+        return float(value) if isinstance(value, int | float) else None
+
+    def reals(self, name: str) -> list[float]:
+        value = self._given.get(name)
+        return [float(one) for one in value] if isinstance(value, list) else []
+
+    def text(self, name: str) -> str | None:
+        value = self._given.get(name)
+        return value if isinstance(value, str) else None
+
+
+def _check_format(clip: Clip) -> None:
+    if clip.color_family not in (GRAY, RGB, YUV) or clip.width <= 0 or clip.height <= 0:
+        raise UsageError("the clip must have a constant format and size")
+    if clip.bits > (16 if clip.sample_type == INTEGER else 32):
+        raise UsageError(
+            f"the format {clip.format_name} is not supported; convert the clip to 8 to 16 bit integer, half or single float"
+        )
+
+
+def _resampled(clip: Clip, arguments: _Arguments) -> Resampled:
+    fps = _ratio(arguments, "fps")
+    factor = _ratio(arguments, "factor")
+    if fps is not None and factor is not None:
+        raise UsageError("give fps_num or factor_num, but not both")
+    if fps is not None:
+        if clip.fps is None:
+            raise UsageError("the clip has a variable frame rate, which fps_num cannot change yet; give factor_num instead")
+        ratio = fps / clip.fps
+    else:
+        ratio = factor or Fraction(1)
+    if clip.fps is None and ratio < 1:
+        raise UsageError(f"the clip has a variable frame rate; factor_num/factor_den must be at least 1, got {ratio}")
+    timeline = Resampled(clip.num_frames, ratio, clip.fps)
+    if timeline.length > MAX_FRAMES:
+        raise UsageError(f"the result would be too long: {timeline.length} frames; at most {MAX_FRAMES} are possible")
+    if timeline.fps is not None:
+        exact = (timeline.fps, timeline.duration(0), timeline.duration(timeline.length - 1))
+        if any(value is None or max(value.as_integer_ratio()) > MAX_INT for value in exact):
+            raise UsageError(f"a frame rate of {timeline.fps} is too fine to be kept exactly; give smaller numbers")
+    return timeline
+
+
+def _ratio(arguments: _Arguments, name: str) -> Fraction | None:
+    num = arguments.integer(f"{name}_num")
+    den = arguments.integer(f"{name}_den")
+    if num is None:
+        if den is not None:
+            raise UsageError(f"{name}_den needs {name}_num")
+        return None
+    for part, value in (("num", num), ("den", den)):
+        if value is not None and value <= 0:
+            raise UsageError(f"{name}_{part} must be greater than 0, got {value}")
+    return Fraction(num, 1 if den is None else den)
+
+
+def _moments(clip: Clip, times: Sequence[float]) -> Moments:
+    try:
+        return Moments(times, clip.num_frames, clip.fps)
+    except ValueError as error:
+        raise UsageError(
+            f"times must be from 0 to {clip.num_frames - 1}, the clip's last frame, got {error.args[0]:g}"
+        ) from None
+
+
+def _device(name: str | None) -> torch.device:
+    count = torch.cuda.device_count()
+    if name is None:
+        return torch.device("cuda", 0) if count else torch.device("cpu")
+    kind, _, index = name.partition(":")
+    if name == "cpu":
+        return torch.device("cpu")
+    if kind != "cuda" or (name != "cuda" and not (index.isascii() and index.isdigit())):
+        raise UsageError(f'device must be "cpu", "cuda" or "cuda:N", got "{name}"')
+    if not count:
+        raise UsageError('there is no CUDA device that torch can use; give device="cpu"')
+    if int(index or 0) >= count:
+        raise UsageError(f'there is no device "{name}"; the last one is "cuda:{count - 1}"')
+    return torch.device("cuda", int(index or 0))
+
+
+def _rational(num: int, den: int) -> Fraction | None:
+    return Fraction(num, den) if num > 0 and den > 0 else None

@@ -1,0 +1,867 @@
+/*
+ * core.videoinr.*: the native entry of vs_videoinr.
+ *
+ * What VapourSynth needs fast or without Python is here: names and signatures, requests for source frames, frame
+ * properties, conversion to RGB and back by the core's own resize. What an output frame is and how it is made is
+ * Python's business (vs_videoinr/filter.py), called with plane addresses and numbers; Python never holds a node or a
+ * frame, so nothing of a script outlives it.
+ *
+ * One clip runs through
+ *
+ *     clip -> Guard -+-> resize (RGBS) -> Render -> resize (the clip's format) -+-> Upscale / Query -> out
+ *                    +----------------------------------------------------------+
+ *
+ * Guard refuses frames that cannot be right, Render calls the network, and the last filter puts the properties on and
+ * lets source frames through untouched where the output is the source. Nothing of Python is linked: the few functions
+ * of its stable ABI are looked up in the running process, so that one binary serves every Python from 3.12 up.
+ *
+ * Python runs in the main interpreter only (PyGILState_*): subinterpreters and free-threaded builds are not supported.
+ * Windows and macOS are written with care but have not been tried.
+ */
+
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* RTLD_DEFAULT */
+#endif
+
+#define VS_USE_API_42 /* the numbering of _Range, and the oldest core that is supported has it */
+#include "VSConstants4.h"
+#include "VSHelper4.h"
+#include "VapourSynth4.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef _WIN32
+#include <windows.h>
+#else
+#include <dlfcn.h>
+#endif
+
+#ifndef VIDEOINR_MAJOR /* setup.py passes the package's version */
+#define VIDEOINR_MAJOR 0
+#define VIDEOINR_MINOR 0
+#endif
+
+enum { MESSAGE_SIZE = 1024 };
+
+/* ---------------------------------------------------------------- Python, found in the process */
+
+typedef struct PyObject PyObject;
+typedef ptrdiff_t PySize;
+
+typedef struct Python {
+    int (*gil_ensure)(void);
+    void (*gil_release)(int);
+    int (*is_initialized)(void);
+    int (*is_finalizing)(void);
+    PyObject *(*import_module)(const char *);
+    PyObject *(*call_method)(PyObject *, const char *, const char *, ...);
+    PyObject *(*build)(const char *, ...);
+    int (*parse)(PyObject *, const char *, ...);
+    void (*incref)(PyObject *);
+    void (*decref)(PyObject *);
+    PyObject *(*get_raised)(void);
+    void (*clear_error)(void);
+    const char *(*utf8)(PyObject *, PySize *);
+    PyObject *(*decode_utf8)(const char *, PySize, const char *);
+    PyObject *(*new_dict)(void);
+    int (*dict_set)(PyObject *, const char *, PyObject *);
+    PyObject *(*dict_get)(PyObject *, const char *);
+    PyObject *(*new_list)(PySize);
+    int (*list_append)(PyObject *, PyObject *);
+    PySize (*list_size)(PyObject *);
+    PyObject *(*list_get)(PyObject *, PySize);
+    PyObject *(*from_int)(long long);
+    PyObject *(*from_float)(double);
+    PyObject *(*from_memory)(char *, PySize, int);
+} Python;
+
+static void *symbol(const char *name) {
+#ifdef _WIN32
+    HMODULE module = GetModuleHandleA("python3.dll");
+    return module ? (void *)(uintptr_t)GetProcAddress(module, name) : NULL;
+#else
+    return dlsym(RTLD_DEFAULT, name);
+#endif
+}
+
+/* ISO C has no conversion from an object pointer to a function pointer; the two have one size wherever dlsym exists. */
+static int find(void *function, const char *name) {
+    void *address = symbol(name);
+    memcpy(function, &address, sizeof address);
+    return address != NULL;
+}
+
+/* The functions of the Python that runs in this process, or NULL if there is none. */
+static const Python *python(void) {
+    static _Atomic(Python *) found;
+    Python *known = atomic_load(&found);
+    if (known)
+        return known;
+
+    Python *p = calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    int complete =
+        find(&p->gil_ensure, "PyGILState_Ensure") && find(&p->gil_release, "PyGILState_Release") &&
+        find(&p->is_initialized, "Py_IsInitialized") &&
+        (find(&p->is_finalizing, "Py_IsFinalizing") || find(&p->is_finalizing, "_Py_IsFinalizing")) &&
+        find(&p->import_module, "PyImport_ImportModule") && find(&p->call_method, "PyObject_CallMethod") &&
+        find(&p->build, "Py_BuildValue") && find(&p->parse, "PyArg_ParseTuple") && find(&p->incref, "Py_IncRef") &&
+        find(&p->decref, "Py_DecRef") && find(&p->get_raised, "PyErr_GetRaisedException") &&
+        find(&p->clear_error, "PyErr_Clear") && find(&p->utf8, "PyUnicode_AsUTF8AndSize") &&
+        find(&p->decode_utf8, "PyUnicode_DecodeUTF8") && find(&p->new_dict, "PyDict_New") &&
+        find(&p->dict_set, "PyDict_SetItemString") && find(&p->dict_get, "PyDict_GetItemString") &&
+        find(&p->new_list, "PyList_New") && find(&p->list_append, "PyList_Append") &&
+        find(&p->list_size, "PyList_Size") && find(&p->list_get, "PyList_GetItem") &&
+        find(&p->from_int, "PyLong_FromLongLong") && find(&p->from_float, "PyFloat_FromDouble") &&
+        find(&p->from_memory, "PyMemoryView_FromMemory");
+    Python *nobody = NULL;
+    if (!complete || !p->is_initialized()) {
+        free(p);
+        return NULL;
+    }
+    if (!atomic_compare_exchange_strong(&found, &nobody, p)) { /* another core was faster */
+        free(p);
+        return nobody;
+    }
+    return p;
+}
+
+/* Take the GIL. Returns 0, holding nothing, if Python is not there or on its way out. */
+static int enter(const Python *p, int *gil) {
+    if (!p || !p->is_initialized() || p->is_finalizing())
+        return 0;
+    *gil = p->gil_ensure();
+    return 1;
+}
+
+/* "Function: text" on one line. */
+static void say(char *message, const char *function, const char *text) {
+    snprintf(message, MESSAGE_SIZE, "%s: %s", function, text);
+    for (char *c = message; *c; c++)
+        if ((unsigned char)*c < ' ')
+            *c = ' ';
+}
+
+/* Turn the Python exception that is set into a message; vs_videoinr.filter.describe knows which words to use. */
+static void say_raised(const Python *p, char *message, const char *function) {
+    PyObject *raised = p->get_raised();
+    PyObject *module = p->import_module("vs_videoinr.filter");
+    PyObject *text = module && raised ? p->call_method(module, "describe", "O", raised) : NULL;
+    const char *utf8 = text ? p->utf8(text, NULL) : NULL;
+    if (utf8) {
+        say(message, function, utf8);
+    } else {
+        /* The package itself cannot be imported: the words of that failure are all there is. */
+        PyObject *why = raised ? p->call_method(raised, "__str__", NULL) : NULL;
+        const char *words = why ? p->utf8(why, NULL) : NULL;
+        char line[MESSAGE_SIZE - 64];
+        snprintf(line, sizeof line, "cannot use the Python package vs_videoinr: %s", words ? words : "unknown reason");
+        say(message, function, line);
+        p->decref(why);
+    }
+    p->clear_error();
+    p->decref(text);
+    p->decref(module);
+    p->decref(raised);
+}
+
+/* ---------------------------------------------------------------- what the filters of one call share */
+
+typedef struct Engine {
+    const char *function; /* "Upscale" or "Query": how its messages begin */
+    PyObject *filter;     /* vs_videoinr.filter.Filter */
+    atomic_int users;
+    int same_size;  /* the output has the clip's size: source frames may pass */
+    int vfr;        /* durations follow those of the source frames */
+    int yuv;        /* a matrix is needed */
+    int subsampled; /* a chroma location is used */
+    int64_t matrix; /* what the way back to the clip's format uses, from its first frame */
+    int64_t range;
+    int64_t default_range;
+    int64_t chroma_location;
+} Engine;
+
+static void engine_release(Engine *e) {
+    if (!e || atomic_fetch_sub(&e->users, 1) != 1)
+        return;
+    const Python *p = python();
+    int gil;
+    /* After the interpreter the object's memory is not ours to touch any more, and there is no one to leak it for. */
+    if (e->filter && enter(p, &gil)) {
+        PyObject *none = p->call_method(e->filter, "close", NULL);
+        if (!none)
+            p->clear_error();
+        p->decref(none);
+        p->decref(e->filter);
+        p->gil_release(gil);
+    }
+    free(e);
+}
+
+/* Where output frame n comes from: the answer of Filter.locate. */
+typedef struct Place {
+    int left, right; /* source frames; equal where there is nothing to move towards */
+    double t;        /* from left (0) to right (1) */
+    int on_source;   /* the frame falls on a source frame's time */
+    int first, last; /* of the frames that have this left one */
+    long long duration_num, duration_den; /* 0/0: ask Filter.duration with those of left and right */
+} Place;
+
+static int locate(const Engine *e, int n, Place *place, char *message) {
+    const Python *p = python();
+    int gil;
+    if (!enter(p, &gil)) {
+        say(message, e->function, "Python is shutting down");
+        return 0;
+    }
+    PyObject *answer = p->call_method(e->filter, "locate", "i", n);
+    int ok = answer && p->parse(answer, "iidiiiLL", &place->left, &place->right, &place->t, &place->on_source,
+                                &place->first, &place->last, &place->duration_num, &place->duration_den);
+    if (!ok)
+        say_raised(p, message, e->function);
+    p->decref(answer);
+    p->gil_release(gil);
+    return ok;
+}
+
+static int cut_follows(const VSFrame *frame, const VSAPI *vsapi) {
+    int error;
+    return vsapi->mapGetInt(vsapi->getFramePropertiesRO(frame), "_SceneChangeNext", 0, &error) != 0 && !error;
+}
+
+/* ---------------------------------------------------------------- Guard */
+
+typedef struct Guard {
+    VSNode *node;
+    Engine *engine;
+} Guard;
+
+/* A property, or `missing` where the frame does not have it. */
+static int64_t property(const VSMap *map, const char *key, int64_t missing, const VSAPI *vsapi) {
+    int error;
+    int64_t value = vsapi->mapGetInt(map, key, 0, &error);
+    return error ? missing : value;
+}
+
+static const VSFrame *VS_CC guard_frame(int n, int reason, void *instance, void **frame_data, VSFrameContext *context,
+                                        VSCore *core, const VSAPI *vsapi) {
+    (void)frame_data;
+    (void)core;
+    const Guard *g = instance;
+    if (reason == arInitial) {
+        vsapi->requestFrameFilter(n, g->node, context);
+        return NULL;
+    }
+    if (reason != arAllFramesReady)
+        return NULL;
+
+    const VSFrame *frame = vsapi->getFrameFilter(n, g->node, context);
+    const VSMap *properties = vsapi->getFramePropertiesRO(frame);
+    int64_t fields = property(properties, "_FieldBased", 0, vsapi);
+    int64_t matrix = property(properties, "_Matrix", 2, vsapi);
+    char text[256] = "";
+    char message[MESSAGE_SIZE];
+    if (fields != 0)
+        snprintf(text, sizeof text,
+                 "frame %d is interlaced (_FieldBased=%lld); deinterlace the clip, or if it is not interlaced: "
+                 "clip = core.std.SetFieldBased(clip, 0)",
+                 n, (long long)fields);
+    else if (g->engine->yuv && (matrix == 2 || matrix == 0 || matrix == 3))
+        snprintf(text, sizeof text,
+                 "the clip's matrix is unknown (frame %d); set it, for example: "
+                 "clip = core.std.SetFrameProps(clip, _Matrix=1)",
+                 n);
+    if (!text[0])
+        return frame;
+    vsapi->freeFrame(frame);
+    say(message, g->engine->function, text);
+    vsapi->setFilterError(message, context);
+    return NULL;
+}
+
+static void VS_CC guard_free(void *instance, VSCore *core, const VSAPI *vsapi) {
+    (void)core;
+    Guard *g = instance;
+    vsapi->freeNode(g->node);
+    engine_release(g->engine);
+    free(g);
+}
+
+/* ---------------------------------------------------------------- Render */
+
+typedef struct Render {
+    VSNode *node; /* RGBS, or GRAYS for a clip that is gray */
+    Engine *engine;
+    VSVideoInfo output;
+} Render;
+
+/* The planes of a frame as ((memory, stride), …). `writable` frames must not be shared. */
+static PyObject *planes(const Python *p, const VSFrame *frame, VSFrame *writable, const VSAPI *vsapi) {
+    PyObject *plane[3] = {NULL, NULL, NULL};
+    int count = vsapi->getVideoFrameFormat(frame)->numPlanes;
+    for (int i = 0; i < count; i++) {
+        PySize stride = vsapi->getStride(frame, i);
+        PySize size = stride * vsapi->getFrameHeight(frame, i);
+        uint8_t *address =
+            writable ? vsapi->getWritePtr(writable, i) : (uint8_t *)(uintptr_t)vsapi->getReadPtr(frame, i);
+        PyObject *memory = p->from_memory((char *)address, size, writable ? 0x200 /* PyBUF_WRITE */ : 0x100);
+        plane[i] = memory ? p->build("(Nn)", memory, stride) : NULL;
+        if (!plane[i]) {
+            for (int k = 0; k < i; k++)
+                p->decref(plane[k]);
+            return NULL;
+        }
+    }
+    return count == 1 ? p->build("(N)", plane[0]) : p->build("(NNN)", plane[0], plane[1], plane[2]);
+}
+
+static int render_pair(const Render *r, int left, int right, double t, const VSFrame *frame0, const VSFrame *frame1,
+                       VSFrame *output, char *message, const VSAPI *vsapi) {
+    const Python *p = python();
+    int gil;
+    if (!enter(p, &gil)) {
+        say(message, r->engine->function, "Python is shutting down");
+        return 0;
+    }
+    PyObject *in0 = planes(p, frame0, NULL, vsapi);
+    PyObject *in1 = in0 ? planes(p, frame1, NULL, vsapi) : NULL;
+    PyObject *out = in1 ? planes(p, output, output, vsapi) : NULL;
+    PyObject *none =
+        out ? p->call_method(r->engine->filter, "render", "iidOOO", left, right, t, in0, in1, out) : NULL;
+    int ok = none != NULL;
+    if (!ok)
+        say_raised(p, message, r->engine->function);
+    p->decref(none);
+    p->decref(out);
+    p->decref(in1);
+    p->decref(in0);
+    p->gil_release(gil);
+    return ok;
+}
+
+static const VSFrame *VS_CC render_frame(int n, int reason, void *instance, void **frame_data, VSFrameContext *context,
+                                         VSCore *core, const VSAPI *vsapi) {
+    const Render *r = instance;
+    char message[MESSAGE_SIZE];
+    Place *place = *frame_data;
+
+    if (reason == arInitial) {
+        place = malloc(sizeof *place);
+        if (!place || !locate(r->engine, n, place, message)) {
+            if (!place)
+                say(message, r->engine->function, "out of memory");
+            free(place);
+            vsapi->setFilterError(message, context);
+            return NULL;
+        }
+        *frame_data = place;
+        vsapi->requestFrameFilter(place->left, r->node, context);
+        if (place->right != place->left)
+            vsapi->requestFrameFilter(place->right, r->node, context);
+        return NULL;
+    }
+    if (reason != arAllFramesReady) {
+        free(place);
+        *frame_data = NULL;
+        return NULL;
+    }
+
+    const VSFrame *left = vsapi->getFrameFilter(place->left, r->node, context);
+    /* Nothing is blended over a cut: the left frame is held, as if it were the clip's last. */
+    int hold = place->right == place->left || cut_follows(left, vsapi);
+    const VSFrame *right = hold ? vsapi->addFrameRef(left) : vsapi->getFrameFilter(place->right, r->node, context);
+    VSFrame *output = vsapi->newVideoFrame(&r->output.format, r->output.width, r->output.height, left, core);
+    int ok = render_pair(r, place->left, hold ? place->left : place->right, hold ? 0.0 : place->t, left, right, output,
+                         message, vsapi);
+    vsapi->freeFrame(right);
+    vsapi->freeFrame(left);
+    free(place);
+    *frame_data = NULL;
+    if (!ok) {
+        vsapi->freeFrame(output);
+        vsapi->setFilterError(message, context);
+        return NULL;
+    }
+    return output;
+}
+
+static void VS_CC render_free(void *instance, VSCore *core, const VSAPI *vsapi) {
+    (void)core;
+    Render *r = instance;
+    vsapi->freeNode(r->node);
+    engine_release(r->engine);
+    free(r);
+}
+
+/* ---------------------------------------------------------------- the last filter */
+
+typedef struct Output {
+    VSNode *source;   /* behind Guard */
+    VSNode *rendered; /* in the source's format */
+    Engine *engine;
+    VSVideoInfo info;
+} Output;
+
+typedef struct OutputState {
+    Place place;
+    int rendered; /* the rendered frame has been asked for */
+} OutputState;
+
+/* The duration of a variable rate clip's frame, from those of the source frames that it lies in. */
+static int duration_between(const Output *o, int n, const VSMap *left, const VSMap *right, int64_t *num, int64_t *den,
+                            char *message, const VSAPI *vsapi) {
+    const Python *p = python();
+    int gil;
+    if (!enter(p, &gil)) {
+        say(message, o->engine->function, "Python is shutting down");
+        return 0;
+    }
+    long long answer[2] = {0, 0};
+    PyObject *pair = p->call_method(o->engine->filter, "duration", "iLLLL", n,
+                                    (long long)property(left, "_DurationNum", 0, vsapi),
+                                    (long long)property(left, "_DurationDen", 0, vsapi),
+                                    (long long)property(right, "_DurationNum", 0, vsapi),
+                                    (long long)property(right, "_DurationDen", 0, vsapi));
+    int ok = pair && p->parse(pair, "LL", &answer[0], &answer[1]);
+    if (!ok)
+        say_raised(p, message, o->engine->function);
+    p->decref(pair);
+    p->gil_release(gil);
+    *num = answer[0];
+    *den = answer[1];
+    return ok;
+}
+
+/* Pixel shape: a picture that grows more in one direction has flatter or taller pixels. */
+static void keep_aspect(VSMap *properties, const VSFrame *source, const VSVideoInfo *output, const VSAPI *vsapi) {
+    int64_t num = property(properties, "_SARNum", 0, vsapi);
+    int64_t den = property(properties, "_SARDen", 0, vsapi);
+    if (num <= 0 || den <= 0 || num > INT32_MAX || den > INT32_MAX)
+        return;
+    vsh_muldivRational(&num, &den, vsapi->getFrameWidth(source, 0), output->width);
+    vsh_muldivRational(&num, &den, output->height, vsapi->getFrameHeight(source, 0));
+    vsapi->mapSetInt(properties, "_SARNum", num, maReplace);
+    vsapi->mapSetInt(properties, "_SARDen", den, maReplace);
+}
+
+static void set_if_different(VSMap *properties, const char *key, int64_t missing, int64_t value, const VSAPI *vsapi) {
+    if (property(properties, key, missing, vsapi) != value)
+        vsapi->mapSetInt(properties, key, value, maReplace);
+}
+
+/* Everything that is true of the left source frame but not of the frame made from it. */
+static void correct_properties(const Output *o, VSMap *properties, const Place *place, int is_source, int64_t num,
+                               int64_t den, const VSAPI *vsapi) {
+    if (num > 0 && den > 0) {
+        vsapi->mapSetInt(properties, "_DurationNum", num, maReplace);
+        vsapi->mapSetInt(properties, "_DurationDen", den, maReplace);
+    } else {
+        vsapi->mapDeleteKey(properties, "_DurationNum");
+        vsapi->mapDeleteKey(properties, "_DurationDen");
+    }
+    if (!place->first)
+        vsapi->mapDeleteKey(properties, "_SceneChangePrev");
+    if (!place->last)
+        vsapi->mapDeleteKey(properties, "_SceneChangeNext");
+    if (!place->on_source) {
+        vsapi->mapDeleteKey(properties, "_AbsoluteTime");
+        vsapi->mapDeleteKey(properties, "_PictType");
+    }
+    if (is_source)
+        return;
+    vsapi->mapDeleteKey(properties, "_Field");
+    vsapi->mapDeleteKey(properties, "_Alpha"); /* has the source's size and time */
+    if (o->engine->yuv)
+        set_if_different(properties, "_Matrix", 2, o->engine->matrix, vsapi);
+    set_if_different(properties, "_Range", o->engine->default_range, o->engine->range, vsapi);
+    if (o->engine->subsampled)
+        set_if_different(properties, "_ChromaLocation", 0, o->engine->chroma_location, vsapi);
+}
+
+static const VSFrame *VS_CC output_frame(int n, int reason, void *instance, void **frame_data, VSFrameContext *context,
+                                         VSCore *core, const VSAPI *vsapi) {
+    const Output *o = instance;
+    char message[MESSAGE_SIZE];
+    OutputState *state = *frame_data;
+
+    if (reason == arInitial) {
+        state = calloc(1, sizeof *state);
+        if (!state || !locate(o->engine, n, &state->place, message)) {
+            if (!state)
+                say(message, o->engine->function, "out of memory");
+            free(state);
+            vsapi->setFilterError(message, context);
+            return NULL;
+        }
+        *frame_data = state;
+        const Place *place = &state->place;
+        vsapi->requestFrameFilter(place->left, o->source, context);
+        if (o->engine->vfr && place->right != place->left)
+            vsapi->requestFrameFilter(place->right, o->source, context);
+        /* With the clip's own size a frame may turn out to be held, which only the left frame's properties tell. */
+        state->rendered = !o->engine->same_size;
+        if (state->rendered)
+            vsapi->requestFrameFilter(n, o->rendered, context);
+        return NULL;
+    }
+    if (reason != arAllFramesReady) {
+        free(state);
+        *frame_data = NULL;
+        return NULL;
+    }
+
+    const Place place = state->place;
+    const VSFrame *left = vsapi->getFrameFilter(place.left, o->source, context);
+    if (!state->rendered && place.t > 0 && !cut_follows(left, vsapi)) {
+        vsapi->freeFrame(left);
+        vsapi->requestFrameFilter(n, o->rendered, context);
+        state->rendered = 1;
+        return NULL;
+    }
+    int is_source = !state->rendered;
+    free(state);
+    *frame_data = NULL;
+
+    VSFrame *frame;
+    if (is_source) {
+        frame = vsapi->copyFrame(left, core);
+    } else {
+        const VSFrame *rendered = vsapi->getFrameFilter(n, o->rendered, context);
+        const VSFrame *from[3] = {rendered, rendered, rendered};
+        const int plane[3] = {0, 1, 2};
+        frame = vsapi->newVideoFrame2(&o->info.format, o->info.width, o->info.height, from, plane, left, core);
+        vsapi->freeFrame(rendered);
+    }
+
+    VSMap *properties = vsapi->getFramePropertiesRW(frame);
+    int64_t num = place.duration_num, den = place.duration_den;
+    if (o->engine->vfr) {
+        const VSFrame *right = place.right == place.left ? vsapi->addFrameRef(left)
+                                                         : vsapi->getFrameFilter(place.right, o->source, context);
+        int ok = duration_between(o, n, vsapi->getFramePropertiesRO(left), vsapi->getFramePropertiesRO(right), &num,
+                                  &den, message, vsapi);
+        vsapi->freeFrame(right);
+        if (!ok) {
+            vsapi->freeFrame(left);
+            vsapi->freeFrame(frame);
+            vsapi->setFilterError(message, context);
+            return NULL;
+        }
+    }
+    correct_properties(o, properties, &place, is_source, num, den, vsapi);
+    if (!is_source)
+        keep_aspect(properties, left, &o->info, vsapi);
+    vsapi->freeFrame(left);
+    return frame;
+}
+
+static void VS_CC output_free(void *instance, VSCore *core, const VSAPI *vsapi) {
+    (void)core;
+    Output *o = instance;
+    vsapi->freeNode(o->source);
+    vsapi->freeNode(o->rendered);
+    engine_release(o->engine);
+    free(o);
+}
+
+/* ---------------------------------------------------------------- creation */
+
+/* The arguments as a dict: integers, floats, strings; arrays as lists. Only those that were given. */
+static PyObject *arguments(const Python *p, const VSMap *in, const VSAPI *vsapi) {
+    PyObject *dict = p->new_dict();
+    for (int k = 0; dict && k < vsapi->mapNumKeys(in); k++) {
+        const char *key = vsapi->mapGetKey(in, k);
+        int type = vsapi->mapGetType(in, key);
+        int count = vsapi->mapNumElements(in, key);
+        int is_array = !strcmp(key, "times");
+        if (type != ptInt && type != ptFloat && type != ptData)
+            continue;
+        PyObject *list = p->new_list(0);
+        int ok = list != NULL;
+        for (int i = 0; ok && i < count; i++) {
+            PyObject *value = NULL;
+            if (type == ptInt)
+                value = p->from_int(vsapi->mapGetInt(in, key, i, NULL));
+            else if (type == ptFloat)
+                value = p->from_float(vsapi->mapGetFloat(in, key, i, NULL));
+            else
+                value = p->decode_utf8(vsapi->mapGetData(in, key, i, NULL), vsapi->mapGetDataSize(in, key, i, NULL),
+                                       "surrogateescape");
+            ok = value && p->list_append(list, value) == 0;
+            p->decref(value);
+        }
+        if (ok)
+            ok = p->dict_set(dict, key, is_array ? list : p->list_get(list, 0)) == 0;
+        p->decref(list);
+        if (!ok) {
+            p->decref(dict);
+            dict = NULL;
+        }
+    }
+    return dict;
+}
+
+/* Have Python check the arguments and prepare the network; learn what the output is. */
+static int prepare(Engine *e, const VSVideoInfo *source, VSVideoInfo *output, const VSMap *in, char *message,
+                   const VSAPI *vsapi) {
+    const Python *p = python();
+    int gil;
+    if (!enter(p, &gil)) {
+        say(message, e->function, "there is no Python in this process; run the script with vspipe or from Python");
+        return 0;
+    }
+    char format[32] = "";
+    if (source->format.colorFamily != cfUndefined)
+        vsapi->getVideoFormatName(&source->format, format);
+    PyObject *module = p->import_module("vs_videoinr.filter");
+    PyObject *given = module ? arguments(p, in, vsapi) : NULL;
+    PyObject *clip =
+        given ? p->build("(siiiiiiiiLL)", format, source->format.colorFamily, source->format.sampleType,
+                         source->format.bitsPerSample, source->format.subSamplingW, source->format.subSamplingH,
+                         source->width, source->height, source->numFrames, (long long)source->fpsNum,
+                         (long long)source->fpsDen)
+              : NULL;
+    e->filter = clip ? p->call_method(module, "create", "sOO", e->function, clip, given) : NULL;
+    PyObject *answer = e->filter ? p->call_method(e->filter, "output", NULL) : NULL;
+    long long fps[2] = {0, 1};
+    *output = *source;
+    int ok = answer && p->parse(answer, "iiiLL", &output->width, &output->height, &output->numFrames, &fps[0], &fps[1]);
+    if (!ok)
+        say_raised(p, message, e->function);
+    p->decref(answer);
+    p->decref(clip);
+    p->decref(given);
+    p->decref(module);
+    p->gil_release(gil);
+    output->fpsNum = fps[0];
+    output->fpsDen = fps[1];
+    e->same_size = output->width == source->width && output->height == source->height;
+    e->vfr = source->fpsNum == 0;
+    e->yuv = source->format.colorFamily == cfYUV;
+    e->subsampled = source->format.subSamplingW || source->format.subSamplingH;
+    e->default_range = source->format.colorFamily == cfRGB ? 1 : 0;
+    return ok;
+}
+
+/* core.resize.Bicubic(node, …) with what `map` holds. Consumes `node` and `map`. */
+static VSNode *convert(const Engine *e, VSNode *node, VSMap *map, char *message, VSCore *core, const VSAPI *vsapi) {
+    VSNode *result = NULL;
+    vsapi->mapConsumeNode(map, "clip", node, maReplace);
+    VSMap *out = vsapi->invoke(vsapi->getPluginByID(VSH_RESIZE_PLUGIN_ID, core), "Bicubic", map);
+    if (vsapi->mapGetError(out))
+        say(message, e->function, vsapi->mapGetError(out));
+    else
+        result = vsapi->mapGetNode(out, "clip", 0, NULL);
+    vsapi->freeMap(out);
+    vsapi->freeMap(map);
+    return result;
+}
+
+static uint32_t format_id(const VSVideoFormat *f, VSCore *core, const VSAPI *vsapi) {
+    return vsapi->queryVideoFormatID(f->colorFamily, f->sampleType, f->bitsPerSample, f->subSamplingW, f->subSamplingH,
+                                     core);
+}
+
+/* Choose how to go back to the clip's format, from its first frame. */
+static int learn_colour(Engine *e, VSNode *guarded, char *message, const VSAPI *vsapi) {
+    char why[MESSAGE_SIZE - 64] = "";
+    const VSFrame *frame = vsapi->getFrame(0, guarded, why, sizeof why);
+    if (!frame) {
+        size_t own = strlen(e->function);
+        if (!strncmp(why, e->function, own) && why[own] == ':') /* Guard has said it already */
+            snprintf(message, MESSAGE_SIZE, "%s", why);
+        else
+            say(message, e->function, why);
+        return 0;
+    }
+    const VSMap *properties = vsapi->getFramePropertiesRO(frame);
+    e->matrix = property(properties, "_Matrix", 2, vsapi);
+    e->range = property(properties, "_Range", e->default_range, vsapi);
+    e->chroma_location = property(properties, "_ChromaLocation", VSC_CHROMA_LEFT, vsapi);
+    if (e->chroma_location < VSC_CHROMA_LEFT)
+        e->chroma_location = VSC_CHROMA_LEFT;
+    vsapi->freeFrame(frame);
+    return 1;
+}
+
+/* A frame that resize cannot convert fails here, at creation, and not in the middle of an encode. */
+static int try_frame(const Engine *e, VSNode *node, char *message, const VSAPI *vsapi) {
+    char why[MESSAGE_SIZE - 64] = "";
+    const VSFrame *frame = vsapi->getFrame(0, node, why, sizeof why);
+    if (!frame)
+        say(message, e->function, why);
+    vsapi->freeFrame(frame);
+    return frame != NULL;
+}
+
+/* Build the graph in the picture at the top. Consumes `clip`. Returns NULL with a message on failure. */
+static VSNode *build(Engine *e, VSNode *clip, const VSVideoInfo *source, const VSVideoInfo *output, char *message,
+                     VSCore *core, const VSAPI *vsapi) {
+    VSNode *guarded = NULL, *rgb = NULL, *rendered = NULL, *result = NULL;
+    Guard *g = calloc(1, sizeof *g);
+    Render *r = calloc(1, sizeof *r);
+    Output *o = calloc(1, sizeof *o);
+    if (!g || !r || !o) {
+        vsapi->freeNode(clip);
+        free(g);
+        free(r);
+        free(o);
+        say(message, e->function, "out of memory");
+        return NULL;
+    }
+    g->engine = r->engine = o->engine = e;
+    atomic_fetch_add(&e->users, 3);
+
+    /* A filter that was created owns its instance; one that was not leaves it to the end of this function. */
+    g->node = clip;
+    VSFilterDependency on_clip[] = {{clip, rpStrictSpatial}};
+    guarded = vsapi->createVideoFilter2("Guard", source, guard_frame, guard_free, fmParallel, on_clip, 1, g, core);
+    if (!guarded)
+        goto done;
+    g = NULL;
+    if (!learn_colour(e, guarded, message, vsapi))
+        goto done;
+
+    VSMap *map = vsapi->createMap();
+    vsapi->mapSetInt(map, "format", source->format.colorFamily == cfGray ? pfGrayS : pfRGBS, maReplace);
+    rgb = convert(e, vsapi->addNodeRef(guarded), map, message, core, vsapi);
+    if (!rgb || !try_frame(e, rgb, message, vsapi))
+        goto done;
+
+    r->output = *output;
+    r->output.format = vsapi->getVideoInfo(rgb)->format;
+    r->node = rgb;
+    rgb = NULL;
+    VSFilterDependency on_rgb[] = {{r->node, rpGeneral}};
+    rendered = vsapi->createVideoFilter2("Render", &r->output, render_frame, render_free, fmParallelRequests, on_rgb, 1,
+                                         r, core);
+    if (!rendered)
+        goto done;
+    r = NULL;
+
+    if (!vsh_isSameVideoFormat(&vsapi->getVideoInfo(rendered)->format, &source->format)) {
+        map = vsapi->createMap();
+        vsapi->mapSetInt(map, "format", format_id(&source->format, core, vsapi), maReplace);
+        vsapi->mapSetInt(map, "range", e->range, maReplace);
+        if (e->yuv)
+            vsapi->mapSetInt(map, "matrix", e->matrix, maReplace);
+        if (e->subsampled)
+            vsapi->mapSetInt(map, "chromaloc", e->chroma_location, maReplace);
+        if (source->format.sampleType == stInteger)
+            vsapi->mapSetData(map, "dither_type", "error_diffusion", -1, dtUtf8, maReplace);
+        rendered = convert(e, rendered, map, message, core, vsapi);
+        if (!rendered)
+            goto done;
+    }
+
+    o->source = guarded;
+    o->rendered = rendered;
+    o->info = *output;
+    guarded = rendered = NULL;
+    VSFilterDependency on_both[] = {{o->source, rpGeneral}, {o->rendered, rpNoFrameReuse}};
+    result = vsapi->createVideoFilter2(e->function, output, output_frame, output_free, fmParallel, on_both, 2, o, core);
+    if (result)
+        o = NULL;
+
+done:
+    if (!result && !message[0])
+        say(message, e->function, "VapourSynth refuses to create the filter");
+    vsapi->freeNode(guarded);
+    vsapi->freeNode(rgb);
+    vsapi->freeNode(rendered);
+    if (g)
+        guard_free(g, core, vsapi);
+    if (r)
+        render_free(r, core, vsapi);
+    if (o)
+        output_free(o, core, vsapi);
+    return result;
+}
+
+static void VS_CC create(const VSMap *in, VSMap *out, void *user_data, VSCore *core, const VSAPI *vsapi) {
+    const char *function = user_data;
+    char message[MESSAGE_SIZE] = "";
+    VSNode *clip = vsapi->mapGetNode(in, "clip", 0, NULL);
+    const VSVideoInfo source = *vsapi->getVideoInfo(clip);
+    VSVideoInfo output;
+    VSNode *result = NULL;
+
+    Engine *e = calloc(1, sizeof *e);
+    if (e) {
+        e->function = function;
+        atomic_init(&e->users, 1);
+    }
+    if (!e)
+        say(message, function, "out of memory");
+    else if (prepare(e, &source, &output, in, message, vsapi))
+        result = build(e, vsapi->addNodeRef(clip), &source, &output, message, core, vsapi);
+    vsapi->freeNode(clip);
+    engine_release(e);
+    if (result)
+        vsapi->mapConsumeNode(out, "clip", result, maReplace);
+    else
+        vsapi->mapSetError(out, message);
+}
+
+/* ---------------------------------------------------------------- Version */
+
+/* vs_videoinr.filter.version() is a dict of lists of text. */
+static void VS_CC version(const VSMap *in, VSMap *out, void *user_data, VSCore *core, const VSAPI *vsapi) {
+    (void)in;
+    (void)core;
+    const char *function = user_data;
+    char message[MESSAGE_SIZE] = "";
+    const Python *p = python();
+    int gil;
+    if (!enter(p, &gil)) {
+        say(message, function, "there is no Python in this process; run the script with vspipe or from Python");
+        vsapi->mapSetError(out, message);
+        return;
+    }
+    PyObject *module = p->import_module("vs_videoinr.filter");
+    PyObject *entries = module ? p->call_method(module, "version", NULL) : NULL;
+    static const char *const keys[] = {"version", "torch", "devices", "models"};
+    int ok = entries != NULL;
+    for (size_t k = 0; ok && k < sizeof keys / sizeof *keys; k++) {
+        PyObject *values = p->dict_get(entries, keys[k]); /* borrowed, as is what list_get returns */
+        PySize count = values ? p->list_size(values) : -1;
+        ok = count >= 0;
+        for (PySize i = 0; ok && i < count; i++) {
+            PySize size = 0;
+            const char *text = p->utf8(p->list_get(values, i), &size);
+            ok = text != NULL;
+            if (ok)
+                vsapi->mapSetData(out, keys[k], text, (int)size, dtUtf8, maAppend);
+        }
+        if (ok && count == 0)
+            vsapi->mapSetEmpty(out, keys[k], ptData);
+    }
+    if (!ok) {
+        say_raised(p, message, function);
+        vsapi->mapSetError(out, message);
+    }
+    p->decref(entries);
+    p->decref(module);
+    p->gil_release(gil);
+}
+
+/* ---------------------------------------------------------------- the plugin */
+
+#define SIZE "scale:float:opt;width:int:opt;height:int:opt;"
+#define RATE "fps_num:int:opt;fps_den:int:opt;factor_num:int:opt;factor_den:int:opt;"
+#define ENGINE "model:data:opt;device:data:opt;fp16:int:opt;"
+
+VS_EXTERNAL_API(void) VapourSynthPluginInit2(VSPlugin *plugin, const VSPLUGINAPI *vspapi) {
+    static char upscale[] = "Upscale", query[] = "Query", about[] = "Version";
+    vspapi->configPlugin("io.github.vs-videoinr", "videoinr", "Video at any size and any frame rate (VideoINR)",
+                         VS_MAKE_VERSION(VIDEOINR_MAJOR, VIDEOINR_MINOR), VAPOURSYNTH_API_VERSION, 0, plugin);
+    vspapi->registerFunction("Upscale", "clip:vnode;" SIZE RATE ENGINE, "clip:vnode;", create, upscale, plugin);
+    vspapi->registerFunction("Query", "clip:vnode;times:float[];" SIZE ENGINE, "clip:vnode;", create, query, plugin);
+    vspapi->registerFunction("Version", "", "version:data;torch:data;devices:data[];models:data[];", version, about,
+                             plugin);
+}

@@ -1,0 +1,152 @@
+"""Frames on demand: a pair of source frames becomes a field once, and is sampled for every output frame in between."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vs_videoinr import worker
+from vs_videoinr.model.base import Network, VideoField
+
+#: A frame's planes as (memory, stride in bytes), single precision: R, G, B or one gray plane.
+Planes = tuple[tuple[memoryview, int], ...]
+
+#: Fields of the pairs used last are kept up to this many bytes; the newest is kept whatever it takes. Output frames
+#: come nearly in order, so a few are enough to encode every pair once.
+CACHE_BYTES = 512 << 20
+CACHE_FIELDS = 4
+
+
+class RenderError(RuntimeError):
+    """A frame could not be made; the message is for the user."""
+
+
+class Renderer:
+    """Renders output frames of one filter. May be called from any thread, also from several at once.
+
+    The same frames, time and size give the same bits, in whatever order they are asked for.
+
+    Attributes:
+        source_size: The source's (width, height).
+        size: The output's (width, height).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        device: torch.device,
+        dtype: torch.dtype,
+        source_size: tuple[int, int],
+        size: tuple[int, int],
+    ) -> None:
+        self.source_size = source_size
+        self.size = size
+        self._network = network
+        self._device = device
+        self._dtype = dtype
+        self._closed = False
+        self._fields: OrderedDict[tuple[int, int], VideoField] = OrderedDict()
+        self._worker = worker.acquire(device)
+
+    def render(self, left: int, right: int, t: float, frame0: Planes, frame1: Planes, output: Planes) -> None:
+        """Write the frame at time `t` between source frames `left` and `right` into `output`.
+
+        Args:
+            left: Number of the left source frame: with `right`, what the field is remembered by.
+            right: Number of the right source frame; equal to `left` where the picture holds.
+            t: 0 (left) to 1 (right).
+            frame0: The left frame; values beyond 0 to 1 are clamped for the network, NaN counts as 0.
+            frame1: The right frame.
+            output: Where the picture goes, clamped to 0 to 1; as many planes as the frames have.
+
+        Raises:
+            RenderError: Out of memory, or closed meanwhile.
+        """
+
+        def work() -> None:
+            self._render((left, right), t, frame0, frame1, output)
+
+        try:
+            self._run(work)
+        except worker.Abandoned:
+            raise RenderError("abandoned, the filter is being freed") from None
+
+    def close(self) -> None:
+        """Forget everything; work in progress stops at its next chunk of pixels."""
+        if not self._closed:
+            self._closed = True
+            self._fields.clear()
+            worker.release(self._device)
+
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            self._worker.run(work)
+            return
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Other pairs' fields may be what is in the way.
+        self._fields.clear()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        try:
+            self._worker.run(work)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            remedies = "" if self._device.type == "cpu" else ' or use device="cpu"'
+            raise RenderError(
+                f"out of memory on {self._device} for {self.source_size[0]}x{self.source_size[1]} to "
+                f"{self.size[0]}x{self.size[1]}; lower scale, width or height, crop the clip or give it a smaller "
+                f"size first{remedies}"
+            ) from None
+
+    def _check(self) -> None:
+        if self._closed or worker.exiting.is_set():
+            raise worker.Abandoned
+
+    def _render(self, pair: tuple[int, int], t: float, frame0: Planes, frame1: Planes, output: Planes) -> None:
+        self._check()
+        field = self._fields.get(pair)
+        if field is None:
+            field = self._network.encode(self._read(frame0), self._read(frame1))
+            self._remember(pair, field)
+        else:
+            self._fields.move_to_end(pair)
+        width, height = self.size
+        picture = field.sample(t, (height, width), check=self._check).float()
+        if len(output) == 1:
+            picture = picture.mean(dim=1, keepdim=True)
+        values: NDArray[np.float32] = picture.clamp_(0, 1)[0].cpu().numpy()
+        for plane, (memory, stride) in zip(values, output, strict=True):
+            np.copyto(_view(memory, stride, self.size), plane)
+
+    def _remember(self, pair: tuple[int, int], field: VideoField) -> None:
+        self._fields[pair] = field
+        size = sum(kept.nbytes() for kept in self._fields.values())
+        while len(self._fields) > CACHE_FIELDS or (size > CACHE_BYTES and len(self._fields) > 1):
+            _, dropped = self._fields.popitem(last=False)
+            size -= dropped.nbytes()
+
+    def _read(self, planes: Planes) -> Tensor:
+        width, height = self.source_size
+        frame = torch.empty(1, len(planes), height, width)
+        for plane, (memory, stride) in zip(frame[0].numpy(), planes, strict=True):
+            np.copyto(plane, _view(memory, stride, self.source_size))
+        frame = frame.to(self._device, self._dtype).nan_to_num_(0.0).clamp_(0, 1)
+        return frame.expand(-1, 3, -1, -1) if len(planes) == 1 else frame
+
+
+def _view(memory: memoryview, stride: int, size: tuple[int, int]) -> NDArray[np.float32]:
+    width, height = size
+    return np.ndarray((height, width), np.float32, memory, strides=(stride, 4))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of Python or torch means that memory ran out."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
