@@ -1,4 +1,4 @@
-"""The one part of the build that setup.cfg cannot declare: the native entry, installed where VapourSynth autoloads it."""
+"""The part of the build that setup.cfg cannot declare: the native entry, installed where VapourSynth autoloads it."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,6 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
-FOLDER = "vapoursynth/plugins/videoinr"
 LIBRARY = "libvideoinr"
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
@@ -19,9 +18,9 @@ class BuildPlugin(build_ext):
 
     def get_ext_filename(self, fullname: str) -> str:
         """One name for every Python, as the manifest says it."""
-        return f"{FOLDER}/{LIBRARY}{SUFFIX}"
+        return "/".join([*fullname.split(".")[:-1], LIBRARY + SUFFIX])
 
-    def get_export_symbols(self, ext: Extension) -> list[str]:
+    def get_export_symbols(self, ext: Extension) -> list[str]:  # noqa: ARG002
         """On Windows: the plugin's entry instead of a Python module's."""
         return ["VapourSynthPluginInit2"]
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from vs_videoinr import weights
+from vs_videoinr import catalogue, weights
 from vs_videoinr.errors import ModelError
 from vs_videoinr.renderer import Planes, Renderer, RenderError, is_out_of_memory
 from vs_videoinr.size import output_size
@@ -26,6 +26,9 @@ MAX_INT = 2**63 - 1
 
 GRAY, RGB, YUV = 1, 2, 3
 INTEGER, FLOAT = 0, 1
+
+#: Arguments of Upscale that say what to do, one of which is needed.
+WORK = frozenset({"scale", "width", "height", "fps_num", "fps_den", "factor_num", "factor_den"})
 
 _logger = logging.getLogger(__name__)
 
@@ -101,7 +104,9 @@ class Filter:
         self._renderer.close()
 
 
-def create(function: str, clip: tuple[str, int, int, int, int, int, int, int, int, int, int], given: Mapping[str, object]) -> Filter:
+def create(
+    function: str, clip: tuple[str, int, int, int, int, int, int, int, int, int, int], given: Mapping[str, object]
+) -> Filter:
     """Check the clip and the arguments of `function` ("Upscale" or "Query") and prepare what they ask for.
 
     Args:
@@ -116,7 +121,7 @@ def create(function: str, clip: tuple[str, int, int, int, int, int, int, int, in
     source = Clip(*clip)
     _check_format(source)
     arguments = _Arguments(given)
-    if function == "Upscale" and not given.keys() & {"scale", "width", "height", "fps_num", "fps_den", "factor_num", "factor_den"}:
+    if function == "Upscale" and not given.keys() & WORK:
         raise UsageError("there is nothing to do; give scale, width, height, fps_num or factor_num")
     try:
         size = output_size(
@@ -135,7 +140,7 @@ def create(function: str, clip: tuple[str, int, int, int, int, int, int, int, in
         raise UsageError('fp16 needs device="cuda"; a CPU computes in single precision')
     dtype = torch.float16 if fp16 else torch.float32
     try:
-        network = weights.load(arguments.text("model") or weights.DEFAULT, device, dtype)
+        network = weights.load(arguments.text("model"), device, dtype)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -150,7 +155,7 @@ def version() -> dict[str, list[str]]:
         "version": [metadata.version("vapoursynth-videoinr")],
         "torch": [torch.__version__],
         "devices": devices,
-        "models": [f"{model.name} {model.sha256}" for model in weights.available()],
+        "models": [_about(model) for model in catalogue.models()],
     }
 
 
@@ -162,6 +167,13 @@ def describe(error: BaseException) -> str:
         return "out of memory"
     _logger.debug("unexpected exception", exc_info=error)
     return f"internal error, please report it: {type(error).__name__}: {error}"
+
+
+def _about(model: catalogue.Model) -> str:
+    try:
+        return f"{model.name} sha256:{model.card().sha256}"
+    except ModelError:  # one damaged card does not hide the others
+        return f"{model.name} damaged"
 
 
 class _Arguments:
@@ -192,7 +204,8 @@ def _check_format(clip: Clip) -> None:
         raise UsageError("the clip must have a constant format and size")
     if clip.bits > (16 if clip.sample_type == INTEGER else 32):
         raise UsageError(
-            f"the format {clip.format_name} is not supported; convert the clip to 8 to 16 bit integer, half or single float"
+            f"the format {clip.format_name} is not supported; "
+            "convert the clip to 8 to 16 bit integer, half or single float"
         )
 
 
@@ -203,7 +216,9 @@ def _resampled(clip: Clip, arguments: _Arguments) -> Resampled:
         raise UsageError("give fps_num or factor_num, but not both")
     if fps is not None:
         if clip.fps is None:
-            raise UsageError("the clip has a variable frame rate, which fps_num cannot change yet; give factor_num instead")
+            raise UsageError(
+                "the clip has a variable frame rate, which fps_num cannot change yet; give factor_num instead"
+            )
         ratio = fps / clip.fps
     else:
         ratio = factor or Fraction(1)

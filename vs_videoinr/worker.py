@@ -50,7 +50,7 @@ def _run(queue: SimpleQueue[tuple[Callable[[], None], Future[None]] | None]) -> 
             call, done = job
             try:
                 call()
-            except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            except BaseException as error:  # handed to whoever waits
                 done.set_exception(error)
             else:
                 done.set_result(None)

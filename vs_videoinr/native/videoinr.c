@@ -157,6 +157,7 @@ static void say_raised(const Python *p, char *message, const char *function) {
         say(message, function, utf8);
     } else {
         /* The package itself cannot be imported: the words of that failure are all there is. */
+        p->clear_error();
         PyObject *why = raised ? p->call_method(raised, "__str__", NULL) : NULL;
         const char *words = why ? p->utf8(why, NULL) : NULL;
         char line[MESSAGE_SIZE - 64];
