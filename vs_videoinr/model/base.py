@@ -24,10 +24,10 @@ class VideoField(ABC):
 
     @abstractmethod
     def sample(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
-        """Return the frame at time `t` (0 is frame 0, 1 is frame 1) as (B, 3, height, width) for `size` (height, width).
+        """Return the frame at time `t` (0 is frame 0, 1 is frame 1) as (B, 3, height, width).
 
-        The result is float32 on the network's device, whatever the network computes in. Values are not clamped.
-        `check` is called between chunks of pixels and may raise to abandon the work.
+        `size` is (height, width). The result is float32 on the network's device, whatever the network computes in;
+        values are not clamped. `check` is called between chunks of pixels and may raise to abandon the work.
         """
 
     @abstractmethod

@@ -69,7 +69,7 @@ class VideoINRField(VideoField):
         self._spatial_y, self._spatial_x, self._spatial_t = weight[:, values:].t().unbind()
         self._spatial_bias = bias
 
-        continuous = sirens.spatial.net[-1].weight.shape[0]
+        continuous = sirens.spatial.outputs
         weight, bias = sirens.temporal.first_layer()  # columns: continuous feature, maps, t
         self._temporal_continuous = weight[:, :continuous].t().contiguous()
         self._temporal_table = maps @ weight[:, continuous:-1].t()

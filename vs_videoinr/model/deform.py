@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 _TAPS = 9  # of a 3×3 kernel
 
-#: Bytes that the gathered taps may take at a time. Rows are independent, so this bounds memory and changes nothing else.
+#: Bytes that the gathered taps may take at a time. Rows are independent: this bounds memory and changes nothing else.
 _GATHER_BYTES = {"cpu": 16 << 20, "cuda": 512 << 20}
 
 

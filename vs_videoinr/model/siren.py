@@ -46,6 +46,7 @@ class Siren(nn.Module):
         bound = math.sqrt(6 / widths[-1]) / omega
         nn.init.uniform_(last.weight, -bound, bound)
         self.net = nn.Sequential(*layers, last)
+        self.outputs = outputs
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., inputs) to (..., outputs)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -61,7 +61,7 @@ class VideoINR(Encoder, Network):
 
     config: VideoINRConfig
 
-    def __init__(self, config: VideoINRConfig = VideoINRConfig()) -> None:  # noqa: B008 (frozen)
+    def __init__(self, config: VideoINRConfig = VideoINRConfig()) -> None:
         super().__init__(config.channels, config.groups, config.front_blocks, config.back_blocks)
         self.config = config
         maps = 3 * config.channels + 6  # three feature maps and two RGB frames
@@ -138,8 +138,8 @@ class VideoINR(Encoder, Network):
             temporal_hidden=widths("flow_imnet"),
             colour_hidden=widths("encode_imnet"),
             omega=float(omega),
-            grid=cast(Literal["reference", "consistent"], grid),
-            padding=cast(Padding, padding),
+            grid=grid,
+            padding=padding,
         )
 
     def declared(self) -> dict[str, str | int | float | bool]:

@@ -1,0 +1,130 @@
+"""What a .safetensors file says about itself, read without torch and before anything is allocated for it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from vs_videoinr.errors import ModelError
+
+#: The published checkpoint has 45 MB; nothing in this family comes near these.
+MAX_FILE_BYTES = 1 << 30
+MAX_HEADER_BYTES = 4 << 20
+MAX_TENSORS = 20_000
+
+_BYTES = {"F16": 2, "BF16": 2, "F32": 4}
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header of a .safetensors file.
+
+    Attributes:
+        shapes: Every tensor's shape.
+        metadata: Free-form strings.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+    metadata: dict[str, str]
+
+    @property
+    def parameters(self) -> int:
+        """Values in all tensors together."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+
+def open_regular(path: Path, limit: int = MAX_FILE_BYTES) -> BinaryIO:
+    """Open a regular file of at most `limit` bytes; a device, a pipe or a folder is refused without reading from it.
+
+    Raises:
+        ModelError: It does not exist, cannot be read, or is none.
+    """
+    try:
+        # A pipe that nobody writes to would block a plain open().
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelError(f"model file not found: {path}") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model file cannot be read: {path} ({getattr(error, 'strerror', None) or error})") from None
+    file = os.fdopen(handle, "rb") if stat.S_ISREG(os.fstat(handle).st_mode) else None
+    if file is None:
+        os.close(handle)
+        raise ModelError(f"model file cannot be read: {path} (not a regular file)")
+    size = os.fstat(handle).st_size
+    if size > limit:
+        file.close()
+        raise ModelError(f"model file is too large: {path} ({size} bytes, at most {limit})")
+    return file
+
+
+def read_header(file: BinaryIO) -> Header:
+    """Read and check the header of an open .safetensors file.
+
+    Raises:
+        ModelError: It is not one, or what it declares is not what follows; the message is the reason alone.
+    """
+    file.seek(0, os.SEEK_END)
+    size = file.tell()
+    file.seek(0)
+    start = file.read(8)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or length > size - 8:
+        raise ModelError("it is truncated or not in the safetensors format")
+    if length > MAX_HEADER_BYTES:
+        raise ModelError(f"its header has {length} bytes, more than any model needs")
+    try:
+        header = json.loads(file.read(length), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise ModelError(f"its header is not valid JSON ({error})") from None
+    if not isinstance(header, dict):
+        raise ModelError("its header is not a table of tensors")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ModelError("its metadata are not strings")
+    if not 0 < len(header) <= MAX_TENSORS:
+        raise ModelError(f"it holds {len(header)} tensors")
+    spans = []
+    shapes = {}
+    for name, entry in header.items():
+        shape, begin, end = _entry(name, entry)
+        shapes[name] = shape
+        spans.append((begin, end))
+    position = 0
+    for begin, end in sorted(spans):
+        if begin != position:
+            raise ModelError("its tensors overlap or leave gaps")
+        position = end
+    if position != size - 8 - length:
+        raise ModelError(f"its tensors take {position} bytes but {size - 8 - length} are there")
+    return Header(shapes, metadata)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return table
+
+
+def _entry(name: str, entry: object) -> tuple[tuple[int, ...], int, int]:
+    """Return shape, begin and end of one tensor."""
+
+    def whole_numbers(value: object) -> bool:
+        return isinstance(value, list) and all(type(number) is int and 0 <= number <= 1 << 40 for number in value)
+
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise ModelError(f"tensor {name} is not described as it should be")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _BYTES:
+        raise ModelError(f"tensor {name} is {str(dtype)[:20]}, not F32, F16 or BF16")
+    if not whole_numbers(shape) or len(shape) > 8 or not whole_numbers(offsets) or len(offsets) != 2:
+        raise ModelError(f"tensor {name} is not described as it should be")
+    begin, end = offsets
+    if end - begin != math.prod(shape) * _BYTES[dtype]:
+        raise ModelError(f"tensor {name} does not have as many bytes as its shape needs")
+    return tuple(shape), begin, end

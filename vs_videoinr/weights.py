@@ -1,0 +1,221 @@
+"""From a model's name or a checkpoint to a network that is ready to run, shared by everyone who asks for the same."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from vs_videoinr import catalogue, checkpoint
+from vs_videoinr.catalogue import Card, Model
+from vs_videoinr.errors import ModelError
+from vs_videoinr.model.base import Network
+from vs_videoinr.model.registry import ARCHITECTURES
+
+_Settings = Mapping[str, object]
+
+# Reloading this module keeps its globals, so that networks in use stay shared with the ones loaded afterwards.
+_shared: WeakValueDictionary[tuple[str, ...], Network] = globals().get("_shared", WeakValueDictionary())
+_lock: threading.Lock = globals().get("_lock", threading.Lock())
+
+
+@dataclass(frozen=True)
+class _Verified:
+    """A checkpoint whose every tensor is known to fit the network."""
+
+    network: Network  # on the meta device: sizes without memory
+    tensors: dict[str, Tensor]
+
+    def build(self, device: torch.device, dtype: torch.dtype) -> Network:
+        state = {name: tensor.to(device, dtype, copy=True).contiguous() for name, tensor in self.tensors.items()}
+        self.network.load_state_dict(state, assign=True)
+        return self.network.requires_grad_(False).eval()
+
+
+def load(
+    name_or_path: str | Path | None = None, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> Network:
+    """Return the network of a bundled or imported model, or of a checkpoint file, frozen and ready to run.
+
+    While any caller holds on to it, every further load with the same contents, settings, device and dtype returns the
+    same object; it is not to be changed. Thread-safe.
+
+    Args:
+        name_or_path: Name of a model, or path of a .safetensors file or a state dict saved by torch; None is
+            `catalogue.DEFAULT`.
+        device: Where to run, as torch names it.
+        dtype: What to compute in: float32, float16 or bfloat16.
+
+    Raises:
+        ModelError: There is no such model or device, or the model cannot be read or does not fit its network.
+    """
+    place = catalogue.find(catalogue.DEFAULT if name_or_path is None else name_or_path)
+    card = place.card() if isinstance(place, Model) else None
+    target = _device(device)
+    path = place.weights if isinstance(place, Model) else place
+    with _lock:
+        found = checkpoint.read(path)
+        if card is not None and card.sha256 != found.sha256:
+            raise ModelError(f"model file {path} is damaged: its checksum is not the one on its card")
+        architecture, settings = (card.architecture, card.settings) if card else _from_metadata(path, found.metadata)
+        key = (found.sha256, architecture or "", json.dumps(dict(settings), sort_keys=True), str(target), str(dtype))
+        network = _shared.get(key)
+        if network is None:
+            network = _verify(str(path), found.tensors, architecture, settings).build(target, dtype)
+            _shared[key] = network
+        return network
+
+
+def from_state_dict(state_dict: Mapping[str, Any], declared: _Settings | None = None) -> Network:
+    """Build a frozen network, on the CPU in float32, from tensors or arrays named as in a checkpoint.
+
+    Raises:
+        ModelError: They do not make up any known network; `.report` lists what is missing or misshapen.
+    """
+    tensors = {}
+    for name, value in state_dict.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+            value = torch.tensor(value)
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise ModelError(f"state dict is not a VideoINR checkpoint: {str(name)[:80]!r} is not a named tensor")
+        tensors[name] = value.detach()
+    return _verify("state dict", tensors, None, declared or {}).build(torch.device("cpu"), torch.float32)
+
+
+def import_model(path: Path, name: str, description: str = "", *, replace: bool = False) -> Model:
+    """Check a checkpoint tensor by tensor and store it, as safetensors with a card, in the user's folder.
+
+    Raises:
+        ModelError: The file is no checkpoint of a known network, or the name is taken (and `replace` is not set).
+    """
+    found = checkpoint.read(path)
+    architecture, settings = _from_metadata(path, found.metadata)
+    verified = _verify(str(path), found.tensors, architecture, settings)
+    return _store(
+        catalogue.user_folder(),
+        name,
+        verified,
+        {"description": description, "source": f"{path.name} (sha256 {found.sha256})"},
+        replace=replace,
+    )
+
+
+def save(network: Network, folder: Path, name: str, **about: Any) -> Model:
+    """Store a network as NAME.safetensors in half precision with its card NAME.yaml; an earlier one is replaced.
+
+    Args:
+        network: The network as trained.
+        folder: The package's or any other models folder.
+        name: What scripts will call it.
+        about: Further fields of the card: description, training, scores, licence, attribution.
+
+    Raises:
+        ModelError: A value does not fit half precision, or the folder cannot be written to.
+    """
+    tensors = {key: tensor.detach().cpu().half() for key, tensor in network.state_dict().items()}
+    verified = _verify(name, tensors, network.architecture, network.declared())
+    return _store(folder, name, verified, about, replace=True)
+
+
+def _store(folder: Path, name: str, verified: _Verified, about: dict[str, Any], *, replace: bool) -> Model:
+    network = verified.network
+    settings = network.declared()
+    metadata = {"architecture": network.architecture, "settings": json.dumps(settings)}
+    tensors = {key: tensor.contiguous().clone() for key, tensor in verified.tensors.items()}
+    data = safetensors.torch.save(tensors, metadata)
+    card = Card(network.architecture, checkpoint.sha256(data), settings, **about)
+    return catalogue.write(folder, name, data, card, replace=replace)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device  # with its index, so that "cuda" and "cuda:0" are one
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without it
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(f"device {str(device)!r} is not available ({reason[0][:120]})") from None
+
+
+def _from_metadata(path: Path, metadata: Mapping[str, str]) -> tuple[str | None, _Settings]:
+    try:
+        settings = json.loads(metadata.get("settings", "{}"))
+    except (ValueError, RecursionError):
+        settings = None
+    if not isinstance(settings, dict):
+        raise ModelError(f"{path} is not a VideoINR checkpoint: its settings are not a JSON table")
+    return metadata.get("architecture"), settings
+
+
+def _verify(source: str, tensors: Mapping[str, Tensor], architecture: str | None, settings: _Settings) -> _Verified:
+    """Compare every tensor with the network that they should make up, before memory is spent on it."""
+
+    def refuse(reason: str, report: str = "") -> ModelError:
+        return ModelError(f"{source} is not a VideoINR checkpoint: {reason}", report)
+
+    if tensors and all(name.startswith("module.") for name in tensors):  # torch's DataParallel adds it
+        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    kinds = [
+        kind
+        for kind in ARCHITECTURES
+        if (kind.architecture == architecture if architecture is not None else kind.recognises(shapes))
+    ]
+    if not kinds:
+        known = ", ".join(kind.architecture for kind in ARCHITECTURES)
+        if architecture is not None:
+            raise refuse(f"architecture {architecture[:80]!r} is not known (known: {known})")
+        raise refuse("its tensors are not those of any known network", _listing(shapes))
+    kind = kinds[0]
+    try:
+        config = kind.config_from_shapes(shapes, settings)
+        with torch.device("meta"):
+            network = kind(config)
+    except ModelError as error:
+        raise refuse(str(error), error.report) from None
+    except (RuntimeError, OverflowError, ValueError) as error:
+        raise refuse(f"its sizes make no network ({str(error).splitlines()[0][:120]})") from None
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    unused = {name for name in shapes if name.split(".")[0] in kind.unused}
+    problems = _compare(expected, {name: tensor for name, tensor in tensors.items() if name not in unused})
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise refuse(problems[0] + more, "\n".join(problems))
+    return _Verified(network, {name: tensors[name] for name in expected})
+
+
+def _compare(expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return a line for each tensor that is missing, misshapen, of another kind, not finite or not known."""
+    problems = [f"tensor {name} is missing" for name in sorted(expected.keys() - tensors.keys(), key=_natural)]
+    for name, shape in expected.items():
+        tensor = tensors.get(name)
+        if tensor is None:
+            continue
+        if tuple(tensor.shape) != shape:
+            problems.append(f"tensor {name} is {_dimensions(tuple(tensor.shape))}, expected {_dimensions(shape)}")
+        elif not tensor.dtype.is_floating_point:
+            problems.append(f"tensor {name} is {str(tensor.dtype).removeprefix('torch.')}, expected floating point")
+        elif not tensor.isfinite().all():
+            problems.append(f"tensor {name} holds values that are not finite")
+    problems += [f"tensor {name} is not known" for name in sorted(tensors.keys() - expected.keys(), key=_natural)]
+    return problems
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,9})", name)]
+
+
+def _dimensions(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a single value"
+
+
+def _listing(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return "\n".join(f"{name} {_dimensions(shape)}" for name, shape in shapes.items())
