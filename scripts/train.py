@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import itertools
 import json
 import logging
 import math
@@ -17,7 +16,6 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,25 +82,21 @@ class Trainer:
         budget = self.config["budget"]
         return max(self.step / budget["steps"], self.seconds / 60 / budget["minutes"])
 
-    def batches(self) -> Iterator[Batch]:
-        while True:
-            source = self.photographs if self.choice.random() < self.config["data"]["photographs"] else self.clips
-            yield source.make()
+    def next_batch(self) -> Batch:
+        source = self.photographs if self.choice.random() < self.config["data"]["photographs"] else self.clips
+        return source.make()
 
-    def train_step(self, batch: Batch) -> float:
+    def train_step(self) -> float:
+        """One step: the motion alone for the first part of the budget, then everything. Returns the loss."""
+        alone = self.config["motion_share"]
         done = min(1.0, self.progress())
-        fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
+        fall = 1.0 if done < alone else 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (done - alone) / (1 - alone)))
         for group in self.optimiser.param_groups:
             group["lr"] = self.config["rate"] * fall * min(1.0, (self.step + 1) / self.config["warmup"])
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config["precision"] == "bf16"):
-            field, flows = self.net.encode_with_flows(batch.frame0, batch.frame1)
-        loss = torch.zeros((), device=self.device)
-        for target in batch.targets:
-            loss = loss + charbonnier(field.sample_window(target.t, batch.size, target.window), target.rgb)
-        loss = loss / len(batch.targets)
-        total = loss
-        if batch.flow is not None:
-            total = total + self.config["flow_weight"] * fall * flow_loss(flows, batch.flow)
+        if done < alone:
+            loss = total = self.motion_loss(self.photographs.make_motion())
+        else:
+            loss, total = self.loss(self.next_batch(), self.config["flow_weight"] * fall)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
@@ -114,6 +108,25 @@ class Trainer:
                 slow.lerp_(fast, 1 - decay)
         self.step += 1
         return loss.item()
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config["precision"] == "bf16")
+
+    def motion_loss(self, batch: Batch) -> Tensor:
+        with self.autocast():
+            flows = self.net.flows(batch.frame0, batch.frame1)
+        assert batch.flow is not None
+        return flow_loss(flows, batch.flow)
+
+    def loss(self, batch: Batch, flow_weight: float) -> tuple[Tensor, Tensor]:
+        """Charbonnier's loss in the mean, and the same with the flow's loss where the true motion is known."""
+        with self.autocast():
+            field, flows = self.net.encode_with_flows(batch.frame0, batch.frame1)
+        loss = torch.zeros((), device=self.device)
+        for target in batch.targets:
+            loss = loss + charbonnier(field.sample_window(target.t, batch.size, target.window), target.rgb)
+        loss = loss / len(batch.targets)
+        return loss, loss if batch.flow is None else loss + flow_weight * flow_loss(flows, batch.flow)
 
     def save(self) -> None:
         part = self.state.with_suffix(".part")
@@ -153,9 +166,9 @@ class Trainer:
         begun = saved = time.monotonic()
         loss, since, counted = 0.0, begun, 0
         log.info("probe: blended bicubic %.2f dB between frames, %.2f dB at source times", *self.probe.blend)
-        for batch in itertools.takewhile(lambda _: not stop, self.batches()):
+        while not stop:
             now = time.monotonic()
-            loss += self.train_step(batch)
+            loss += self.train_step()
             counted += 1
             after = time.monotonic()
             self.seconds += after - since
@@ -167,7 +180,7 @@ class Trainer:
                     "step": self.step,
                     "minutes": round(self.seconds / 60, 1),
                     "loss": round(loss / counted, 5),
-                    "samples_per_s": round(counted * len(batch.frame0) / (after - saved), 2),
+                    "samples_per_s": round(counted * self.config["data"]["batch"] / (after - saved), 2),
                     "psnr_between": round(middle, 3),
                     "psnr_source": round(source, 3),
                 }

@@ -53,7 +53,7 @@ def shots(frames: Frames, threshold: float = 0.12) -> list[tuple[int, int]]:
 
 def to_tensor(frame: Frames, device: torch.device) -> Tensor:
     """(H, W, 3) uint8 → (3, H, W) float in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(frame)).to(device).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(np.array(frame)).to(device).permute(2, 0, 1).float() / 255
 
 
 class Clips:

@@ -189,7 +189,14 @@ class Photographs:
 
     def make(self) -> Batch:
         """Render one batch at one random scale."""
-        high = round(self.side * pick_scale(self.random))
+        return self._make(pick_scale(self.random), times=True)
+
+    def make_motion(self) -> Batch:
+        """Render a batch that has no targets but the motion: much cheaper, for the flow's own first lessons."""
+        return self._make(1 + float(self._uniform(1)), times=False)
+
+    def _make(self, scale: float, times: bool) -> Batch:
+        high = round(self.side * scale)
         centre = (high - 1) / 2
         line = torch.arange(high, device=self.device, dtype=torch.float32) - centre
         places = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
@@ -205,7 +212,7 @@ class Photographs:
         if self._uniform(1) < 0.15:
             low = disturb(low, self.random)
         targets = []
-        for t in (float(self._uniform(1)), float(self._uniform(1) < 0.5)):
+        for t in (float(self._uniform(1)), float(self._uniform(1) < 0.5)) if times else ():
             top, left, height, width = window = pick_window((high, high), self.window, self.random)
             part = places[top : top + height, left : left + width]
             rgb = (

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SLOPE = 0.1  # of every LeakyReLU
+SHARPNESS = 20.0  # of the soft maximum over correlations, before training
 
 
 def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:
@@ -42,10 +43,13 @@ def enlarge(flow: Tensor) -> Tensor:
 
 
 def correlate(a: Tensor, b: Tensor, radius: int) -> Tensor:
-    """Cosine of every feature of `a` with the (2·radius+1)² features of `b` around the same place."""
+    """Cosine of every feature of `a` with the (2·radius+1)² features of `b` around the same place.
+
+    What all features of a frame have in common tells places apart no better than nothing would, and is taken off.
+    """
     height, width = a.shape[-2:]
-    a = F.normalize(a.float(), dim=1)
-    b = F.pad(F.normalize(b.float(), dim=1), (radius,) * 4)
+    a, b = (F.normalize(x - x.mean((2, 3), keepdim=True), dim=1) for x in (a.float(), b.float()))
+    b = F.pad(b, (radius,) * 4)
     span = range(2 * radius + 1)
     return torch.stack([(a * b[:, :, i : i + height, j : j + width]).sum(1) for i in span for j in span], 1)
 
@@ -90,7 +94,7 @@ class FlowStep(nn.Module):
     def __init__(self, width: int, hidden: int, radius: int, coarsest: bool) -> None:
         super().__init__()
         self.radius = radius
-        inputs = 2 * width + ((2 * radius + 1) ** 2 if radius else 0) + (0 if coarsest else 2 + hidden)
+        inputs = 2 * width + ((2 * radius + 1) ** 2 + 2 if radius else 0) + (0 if coarsest else 2 + hidden)
         self.conv1 = nn.Conv2d(inputs, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
         self.conv3 = nn.Conv2d(width, hidden, 3, padding=1)
@@ -98,6 +102,15 @@ class FlowStep(nn.Module):
         with torch.no_grad():
             self.flow.weight.mul_(0.1)
             nn.init.zeros_(self.flow.bias)
+        if radius:
+            self.sharpness = nn.Parameter(torch.ones(()))  # in units that move at the pace of a weight
+
+    def match(self, correlation: Tensor) -> Tensor:
+        """The displacement that correlation alone would choose: a soft maximum, so that there is flow from step one."""
+        line = torch.arange(-self.radius, self.radius + 1, device=correlation.device, dtype=torch.float32)
+        y, x = torch.meshgrid(line, line, indexing="ij")
+        chance = (correlation.float() * self.sharpness.float() * SHARPNESS).softmax(1)
+        return torch.einsum("bkhw,kc->bchw", chance, torch.stack((x.flatten(), y.flatten()), 1))
 
     def forward(self, a: Tensor, b: Tensor, flow: Tensor | None, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
         if flow is None or hidden is None:
@@ -105,12 +118,17 @@ class FlowStep(nn.Module):
         else:
             b = warp(b, flow)
             parts = [a, b, (flow / 8).to(a.dtype), hidden]
+        found = None
         if self.radius:
-            parts.append(correlate(a, b, self.radius).to(a.dtype))
+            correlation = correlate(a, b, self.radius)
+            found = self.match(correlation)
+            parts += [correlation.to(a.dtype), (found / self.radius).to(a.dtype)]
         x = F.leaky_relu(self.conv1(torch.cat(parts, 1)), SLOPE)
         x = F.leaky_relu(self.conv2(x), SLOPE)
         state = F.leaky_relu(self.conv3(x), SLOPE)
         update = self.flow(state).float()
+        if found is not None:
+            update = update + found
         return (update if flow is None else flow + update), state
 
 

@@ -200,8 +200,8 @@ class WarpINR(Network):
 
         count = sum(name.startswith("pyramid.reduce.") and name.endswith(".weight") for name in shapes)
         levels = tuple(channels(f"pyramid.reduce.{level}.weight") for level in range(count))
-        # the coarsest flow step sees both feature maps and the correlation, nothing else
-        window = channels("flow.steps.0.conv1.weight", 1) - 2 * levels[-1]
+        # the coarsest flow step sees both feature maps, the correlation and the displacement it suggests, nothing else
+        window = channels("flow.steps.0.conv1.weight", 1) - 2 * levels[-1] - 2
         return WarpINRConfig(
             levels=levels,
             hidden=channels("flow.steps.0.conv3.weight"),
@@ -229,15 +229,12 @@ class WarpINR(Network):
         frame0, frame1 = (f.to(device=weight.device, dtype=weight.dtype) for f in (frame0, frame1))
         height, width = frame0.shape[-2:]
         batch = frame0.shape[0]
-        multiple = 2 ** (len(self.config.levels) - 1)
-        # Both frames, and both directions of everything between them, go through as one batch.
-        this = _unit(torch.cat((frame0, frame1)), multiple).contiguous(memory_format=torch.channels_last)
-        levels = self.pyramid(this - 0.5)
-        other = [level.roll(batch, 0) for level in levels]
-        flows, hidden = self.flow(levels, other)
+        this = self._both(frame0, frame1)
+        levels, flows, hidden = self._motion(this)
         flow = flows[-1]
         error = (this - warp(this.roll(batch, 0), flow)).abs()
-        x = torch.cat((levels[0], warp(other[0], flow), hidden, this - 0.5, error, (flow / 8).to(this.dtype)), 1)
+        other = warp(levels[0].roll(batch, 0), flow)
+        x = torch.cat((levels[0], other, hidden, this - 0.5, error, (flow / 8).to(this.dtype)), 1)
         x = F.leaky_relu(self.fuse(x), SLOPE)
         maps = x + self.trunk(x)
         flow = flow + self.flow_out(maps).float()
@@ -250,6 +247,21 @@ class WarpINR(Network):
             (flow[:batch].contiguous(), flow[batch:].contiguous()),
         )
         return field, [*flows, flow]
+
+    def flows(self, frame0: Tensor, frame1: Tensor) -> list[Tensor]:
+        """The flows of `encode_with_flows` without what follows them, for training the motion alone."""
+        return self._motion(self._both(frame0, frame1))[1]
+
+    def _both(self, frame0: Tensor, frame1: Tensor) -> Tensor:
+        """Both frames, and so both directions of everything between them, as one batch of whole multiples."""
+        multiple = 2 ** (len(self.config.levels) - 1)
+        return _unit(torch.cat((frame0, frame1)), multiple).contiguous(memory_format=torch.channels_last)
+
+    def _motion(self, this: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        levels = self.pyramid(this - 0.5)
+        other = [level.roll(this.shape[0] // 2, 0) for level in levels]
+        flows, hidden = self.flow(levels, other)
+        return levels, flows, hidden
 
 
 def settings(config: WarpINRConfig) -> dict[str, object]:
