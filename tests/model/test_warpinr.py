@@ -1,0 +1,125 @@
+"""WarpINR, the variant that our own models use: what holds for any weights, trained or not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from vs_videoinr import VideoINR
+from vs_videoinr.model import warpinr
+from vs_videoinr.model.warpinr import WarpINR, WarpINRConfig
+
+SMALL = WarpINRConfig(levels=(8, 12, 16), hidden=8, radius=2, width=16, blocks=2, lattice=8, decoder=16)
+
+
+@pytest.fixture(scope="module")
+def net() -> WarpINR:
+    torch.manual_seed(5)
+    return WarpINR(SMALL).requires_grad_(False)
+
+
+def frames(height: int, width: int, batch: int = 1) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(height * 1000 + width)
+    first, second = torch.rand(2, batch, 3, height, width, generator=generator)
+    return first, second
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 3), (16, 16), (33, 18)])
+def test_any_size_in_gives_the_size_asked_for(net: WarpINR, size: tuple[int, int]) -> None:
+    field = net.encode(*frames(*size))
+    out = field.sample(0.4, (2 * size[0] + 1, 3 * size[1]))
+    assert out.shape == (1, 3, 2 * size[0] + 1, 3 * size[1])
+    assert out.isfinite().all()
+
+
+@pytest.mark.parametrize("t", [0.0, 1.0])
+def test_a_source_time_looks_at_its_own_frame_only(net: WarpINR, t: float) -> None:
+    """Whatever the flow says, at t = 0 the picture is frame 0 enlarged plus detail, and at t = 1 frame 1."""
+    field = net.encode(*frames(12, 20))
+    before = field.sample(t, (24, 40))
+    for name in ("frame1", "first1") if t == 0 else ("frame0", "first0"):
+        getattr(field, name).fill_(0.7)
+    torch.testing.assert_close(field.sample(t, (24, 40)), before, rtol=0, atol=0)
+
+
+def test_a_still_clip_is_the_same_at_every_time(net: WarpINR) -> None:
+    """With no motion in the flow (as trained), both frames say the same, and so does every blend of them."""
+    frame = frames(12, 20)[0]
+    field = net.encode(frame, frame)
+    field.flow01.zero_()
+    field.flow10.zero_()
+    field.decoder = _without_motion(field.decoder)
+    start = field.sample(0, (30, 50))
+    for t in (0.2, 0.5, 0.9, 1.0):
+        torch.testing.assert_close(field.sample(t, (30, 50)), start, rtol=0, atol=1e-5)
+
+
+def _without_motion(decoder: warpinr.Decoder) -> warpinr.Decoder:
+    twin = warpinr.Decoder(SMALL).requires_grad_(False)
+    twin.load_state_dict(decoder.state_dict())
+    twin.time_out.weight[:4] = 0
+    twin.time_out.bias[:4] = 0
+    return twin
+
+
+def test_chunks_change_nothing(net: WarpINR, monkeypatch: pytest.MonkeyPatch) -> None:
+    field = net.encode(*frames(16, 24))
+    whole = field.sample(0.3, (56, 84))
+    monkeypatch.setattr(warpinr, "CHUNK", 84 * 5)
+    torch.testing.assert_close(field.sample(0.3, (56, 84)), whole, rtol=0, atol=1e-6)
+
+
+def test_a_window_is_the_same_part_of_the_whole(net: WarpINR) -> None:
+    field = net.encode(*frames(16, 24))
+    whole = field.sample(0.3, (40, 60))
+    torch.testing.assert_close(field.sample_window(0.3, (40, 60), (7, 11, 20, 30)), whole[:, :, 7:27, 11:41])
+
+
+def test_a_batch_is_its_members(net: WarpINR) -> None:
+    first, second = frames(16, 24, batch=2)
+    both = net.encode(first, second).sample(0.6, (32, 48))
+    for index in range(2):
+        one = net.encode(first[index : index + 1], second[index : index + 1]).sample(0.6, (32, 48))
+        torch.testing.assert_close(both[index : index + 1], one, rtol=0, atol=1e-5)
+
+
+def test_sizes_are_read_off_the_checkpoint(net: WarpINR) -> None:
+    again = VideoINR.from_state_dict(net.state_dict())
+    assert isinstance(again, WarpINR)
+    assert again.config == SMALL
+    pair = frames(9, 14)
+    torch.testing.assert_close(again.encode(*pair).sample(0.5, (20, 30)), net.encode(*pair).sample(0.5, (20, 30)))
+
+
+def test_work_can_be_abandoned_between_chunks(net: WarpINR, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warpinr, "CHUNK", 48)
+    field = net.encode(*frames(16, 24))
+    calls = []
+
+    def check() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        field.sample(0.5, (32, 48), check=check)
+    assert len(calls) == 3
+
+
+def test_a_known_shift_is_followed() -> None:
+    """With flows that are right, the middle frame of a pan is the pan's middle."""
+    torch.manual_seed(0)
+    net = WarpINR(SMALL).requires_grad_(False)
+    for layer in (net.decoder.time_out, net.decoder.rgb):
+        layer.weight.zero_()
+    line = torch.arange(48.0)
+
+    def wave(shift: float) -> Tensor:
+        return (0.5 + 0.3 * torch.sin((line - shift) * 0.4)).expand(1, 3, 20, 48).contiguous()
+
+    field = net.encode(wave(0), wave(4))
+    field.flow01[:] = torch.tensor([4.0, 0.0]).view(1, 2, 1, 1)
+    field.flow10[:] = torch.tensor([-4.0, 0.0]).view(1, 2, 1, 1)
+    middle = field.sample(0.5, (20, 48))
+    torch.testing.assert_close(middle[..., 8:-8], wave(2)[..., 8:-8], rtol=0, atol=0.01)
