@@ -639,8 +639,10 @@ static int prepare(Engine *e, const VSVideoInfo *source, VSVideoInfo *output, co
     p->decref(given);
     p->decref(module);
     p->gil_release(gil);
-    output->fpsNum = fps[0];
-    output->fpsDen = fps[1];
+    if (fps[0] > 0) { /* a variable rate stays as it is */
+        output->fpsNum = fps[0];
+        output->fpsDen = fps[1];
+    }
     e->same_size = output->width == source->width && output->height == source->height;
     e->vfr = source->fpsNum == 0;
     e->yuv = source->format.colorFamily == cfYUV;
@@ -671,13 +673,14 @@ static uint32_t format_id(const VSVideoFormat *f, VSCore *core, const VSAPI *vsa
 /* Choose how to go back to the clip's format, from its first frame. */
 static int learn_colour(Engine *e, VSNode *guarded, char *message, const VSAPI *vsapi) {
     char why[MESSAGE_SIZE - 64] = "";
+    char text[MESSAGE_SIZE];
     const VSFrame *frame = vsapi->getFrame(0, guarded, why, sizeof why);
     if (!frame) {
         size_t own = strlen(e->function);
-        if (!strncmp(why, e->function, own) && why[own] == ':') /* Guard has said it already */
-            snprintf(message, MESSAGE_SIZE, "%s", why);
-        else
-            say(message, e->function, why);
+        int from_guard = !strncmp(why, e->function, own) && !strncmp(why + own, ": ", 2);
+        snprintf(text, sizeof text, from_guard ? "%s" : "the clip's first frame cannot be read: %s",
+                 from_guard ? why + own + 2 : why);
+        say(message, e->function, text);
         return 0;
     }
     const VSMap *properties = vsapi->getFramePropertiesRO(frame);
@@ -693,9 +696,12 @@ static int learn_colour(Engine *e, VSNode *guarded, char *message, const VSAPI *
 /* A frame that resize cannot convert fails here, at creation, and not in the middle of an encode. */
 static int try_frame(const Engine *e, VSNode *node, char *message, const VSAPI *vsapi) {
     char why[MESSAGE_SIZE - 64] = "";
+    char text[MESSAGE_SIZE];
     const VSFrame *frame = vsapi->getFrame(0, node, why, sizeof why);
-    if (!frame)
-        say(message, e->function, why);
+    if (!frame) {
+        snprintf(text, sizeof text, "the clip cannot be converted to RGB: %s", why);
+        say(message, e->function, text);
+    }
     vsapi->freeFrame(frame);
     return frame != NULL;
 }
@@ -863,6 +869,6 @@ VS_EXTERNAL_API(void) VapourSynthPluginInit2(VSPlugin *plugin, const VSPLUGINAPI
                          VS_MAKE_VERSION(VIDEOINR_MAJOR, VIDEOINR_MINOR), VAPOURSYNTH_API_VERSION, 0, plugin);
     vspapi->registerFunction("Upscale", "clip:vnode;" SIZE RATE ENGINE, "clip:vnode;", create, upscale, plugin);
     vspapi->registerFunction("Query", "clip:vnode;times:float[];" SIZE ENGINE, "clip:vnode;", create, query, plugin);
-    vspapi->registerFunction("Version", "", "version:data;torch:data;devices:data[];models:data[];", version, about,
+    vspapi->registerFunction("Version", "", "version:data;torch:data;devices:data[];models:data[]:empty;", version, about,
                              plugin);
 }

@@ -1,0 +1,155 @@
+"""Every kind of format goes in and comes out again with its own colours, tags and size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+from numpy.typing import NDArray
+
+pytestmark = pytest.mark.vpy("unique-core")
+
+INTEGER, FLOAT = vs.INTEGER, vs.FLOAT
+FORMATS = [
+    *((vs.RGB, INTEGER, bits, 0, 0) for bits in (8, 10, 16)),
+    *((vs.RGB, FLOAT, bits, 0, 0) for bits in (16, 32)),
+    *((vs.GRAY, INTEGER, bits, 0, 0) for bits in (8, 12, 16)),
+    *((vs.GRAY, FLOAT, bits, 0, 0) for bits in (16, 32)),
+    *((vs.YUV, INTEGER, bits, 1, 1) for bits in (8, 9, 10, 12, 14, 16)),
+    *((vs.YUV, INTEGER, 8, w, h) for w, h in ((0, 0), (1, 0), (0, 1), (2, 0), (2, 2))),
+    *((vs.YUV, FLOAT, bits, w, h) for bits in (16, 32) for w, h in ((0, 0), (1, 1))),
+]
+
+
+def rgb(clip: Any, n: int = 0) -> NDArray[np.float32]:
+    """A frame as (planes, height, width) in single precision RGB, or gray."""
+    gray = clip.format.color_family == vs.GRAY
+    converted = clip.resize.Bicubic(format=vs.GRAYS if gray else vs.RGBS)
+    with converted.get_frame(n) as frame:
+        return np.stack([np.array(plane) for plane in frame])
+
+
+def colour_props(clip: Any, n: int) -> dict[str, int]:
+    names = ("_Matrix", "_Range", "_ChromaLocation", "_Primaries", "_Transfer")
+    with clip.get_frame(n) as frame:
+        return {name: int(frame.props[name]) for name in names if name in frame.props}
+
+
+@pytest.mark.parametrize("kind", FORMATS, ids=lambda kind: f"{kind[0].name}-{kind[1].name}{kind[2]}-{kind[3]}{kind[4]}")
+def test_every_format_gives_the_same_picture(core: Any, moving: Any, tiny: str, kind: tuple[Any, ...]) -> None:
+    format_ = core.query_video_format(*kind)
+    clip = moving(format_.id, width=16, height=16)
+    out = core.videoinr.Upscale(clip, scale=2, factor_num=2, model=tiny)
+    assert (out.format.id, out.width, out.height, len(out)) == (format_.id, 32, 32, 10)
+
+    # The same picture, given to the network in its own format: what is left is the rounding of the way back.
+    direct_in = clip.resize.Bicubic(format=vs.GRAYS if kind[0] == vs.GRAY else vs.RGBS)
+    direct = core.videoinr.Upscale(direct_in, scale=2, factor_num=2, model=tiny)
+    back = direct.resize.Bicubic(format=format_.id, **({"matrix": 1} if kind[0] == vs.YUV else {}))
+    step = 2 / (1 << min(kind[2], 10)) if kind[1] == INTEGER else 2e-3
+    for n in (0, 3):
+        assert np.abs(rgb(out, n) - rgb(back, n)).mean() < step
+
+
+def test_gray_is_shown_to_the_network_three_times(core: Any, moving: Any, tiny: str) -> None:
+    clip = moving(vs.GRAYS)
+    three = core.std.ShufflePlanes([clip, clip, clip], [0, 0, 0], vs.RGB)
+    three = core.std.RemoveFrameProps(three, "_Matrix")
+    gray = core.videoinr.Upscale(clip, scale=2, model=tiny)
+    expected = rgb(core.videoinr.Upscale(three, scale=2, model=tiny)).mean(0)
+    np.testing.assert_allclose(rgb(gray)[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("matrix", [1, 5, 6, 7, 8, 9])
+@pytest.mark.parametrize("full", [0, 1])
+def test_colours_survive(core: Any, tiny: str, moving: Any, matrix: int, full: int) -> None:
+    clip = moving(vs.YUV444P16, matrix=matrix, range=full)
+    other = moving(vs.RGBS)
+    out = core.videoinr.Upscale(clip, scale=2, model=tiny)
+    assert colour_props(out, 0)["_Matrix"] == matrix
+    assert colour_props(out, 0)["_Range"] == full
+    # From the same RGB the network makes the same picture, so that it must come out of the YUV again.
+    np.testing.assert_allclose(rgb(out), rgb(core.videoinr.Upscale(other, scale=2, model=tiny)), atol=4e-3)
+
+
+@pytest.mark.parametrize("location", range(6))
+def test_chroma_stays_where_it_is(core: Any, moving: Any, tiny: str, location: int) -> None:
+    clip = moving(vs.YUV420P16, chromaloc=location)
+    out = core.videoinr.Upscale(clip, scale=2, model=tiny)
+    assert colour_props(out, 0)["_ChromaLocation"] == location
+    planes = clip.resize.Bicubic(format=vs.RGBS)
+    expected = core.videoinr.Upscale(planes, scale=2, model=tiny).resize.Bicubic(
+        format=vs.YUV420P16, matrix=1, chromaloc=location, dither_type="error_diffusion"
+    )
+    with out.get_frame(2) as one, expected.get_frame(2) as other:
+        for plane in range(3):
+            assert np.array_equal(np.asarray(one[plane]), np.asarray(other[plane]))
+
+
+def test_tags_that_are_missing_stay_missing_and_others_are_kept(core: Any, moving: Any, tiny: str) -> None:
+    clip = core.std.RemoveFrameProps(
+        moving(vs.YUV420P8), ["_Range", "_ChromaLocation", "_Primaries", "_Transfer", "_ColorRange"]
+    )
+    assert colour_props(core.videoinr.Upscale(clip, scale=2, model=tiny), 1) == {"_Matrix": 1}
+    tagged = core.std.SetFrameProps(clip, _Primaries=9, _Transfer=18, _Range=1)
+    assert colour_props(core.videoinr.Upscale(tagged, scale=2, model=tiny), 1) == {
+        "_Matrix": 1,
+        "_Range": 1,
+        "_Primaries": 9,
+        "_Transfer": 18,
+    }
+
+
+def test_tags_that_change_within_the_clip(core: Any, moving: Any, tiny: str) -> None:
+    """Each frame is read by its own tags; what is rendered comes out with the first frame's, and says so."""
+    first, later = moving(vs.YUV444P16, matrix=1), moving(vs.YUV444P16, matrix=6, range=1)
+    clip = first[:2] + later[2:]
+    out = core.videoinr.Upscale(clip, scale=2, model=tiny)
+    assert [colour_props(out, n)["_Matrix"] for n in range(5)] == [1] * 5
+    assert [colour_props(out, n)["_Range"] for n in range(5)] == [0] * 5
+    expected = core.videoinr.Upscale(moving(vs.RGBS), scale=2, model=tiny)
+    for n in range(5):
+        np.testing.assert_allclose(rgb(out, n), rgb(expected, n), atol=4e-3)
+
+
+def test_limited_rgb_and_gray(core: Any, moving: Any, tiny: str) -> None:
+    for format_ in (vs.RGB48, vs.GRAY16):
+        full = moving(format_, **({} if format_ == vs.RGB48 else {"range": 1}))
+        limited = (
+            full.resize.Bicubic(range=0) if format_ == vs.GRAY16 else full.resize.Bicubic(format=vs.RGB48, range=0)
+        )
+        one = core.videoinr.Upscale(full, scale=2, model=tiny)
+        other = core.videoinr.Upscale(limited, scale=2, model=tiny)
+        assert (colour_props(one, 0)["_Range"], colour_props(other, 0)["_Range"]) == (1, 0)
+        np.testing.assert_allclose(rgb(one), rgb(other), atol=1e-3)
+
+
+def test_gray_with_any_matrix(core: Any, moving: Any, tiny: str) -> None:
+    for matrix in (0, 1, 2):
+        clip = core.std.SetFrameProps(moving(vs.GRAY8), _Matrix=matrix)
+        out = core.videoinr.Upscale(clip, scale=2, model=tiny)
+        assert colour_props(out, 4)["_Matrix"] == matrix
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (2, 1), (3, 7), (17, 5), (4, 33)])
+def test_odd_sizes(core: Any, tiny: str, width: int, height: int) -> None:
+    clip = core.std.BlankClip(width=width, height=height, format=vs.RGB24, length=2, color=[90, 120, 30])
+    out = core.videoinr.Upscale(clip, scale=1.7, factor_num=2, model=tiny)
+    assert (out.width, out.height) == (int(width * 17 + 5) // 10, int(height * 17 + 5) // 10)
+    for frame in out.frames(close=True):
+        assert frame.width == out.width
+
+
+def test_integers_are_dithered(core: Any, tiny: str) -> None:
+    """A ramp finer than 8 bits keeps its mean: error diffusion, not rounding."""
+    clip = core.std.BlankClip(width=32, height=32, format=vs.RGB48, length=1, color=[20000, 20000, 20000])
+    eight = clip.resize.Bicubic(format=vs.RGB24, dither_type="error_diffusion")
+    with eight.get_frame(0) as frame:
+        assert len(np.unique(np.asarray(frame[0]))) > 1
+    out = core.videoinr.Upscale(eight, scale=2, model=tiny)
+    exact = core.videoinr.Upscale(eight.resize.Bicubic(format=vs.RGBS), scale=2, model=tiny)
+    with out.get_frame(0) as frame:
+        dithered = np.asarray(frame[0], dtype=np.float64).mean() / 255
+    assert abs(dithered - rgb(exact)[0].mean()) < 2e-4

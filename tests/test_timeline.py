@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from vs_videoinr.timeline import Moments, Place, Resampled
+
+NTSC = Fraction(24000, 1001)
+
+lengths = st.integers(1, 2**31 - 1)
+rates = st.builds(Fraction, st.integers(1, 10**6), st.integers(1, 10**6))
+ratios = st.one_of(
+    st.builds(Fraction, st.integers(1, 1000), st.integers(1, 1000)),
+    st.builds(Fraction, st.integers(1, 2**40), st.integers(1, 2**40)),
+    st.just(240 / NTSC),
+)
+
+
+def frames_of(timeline: Resampled, most: int = 60) -> list[int]:
+    """The first, the last and a few output frames between them."""
+    length = timeline.length
+    if length <= most:
+        return list(range(length))
+    return [*range(most // 3), *range(length // 2, length // 2 + most // 3), *range(length - most // 3, length)]
+
+
+@given(lengths, ratios, rates)
+def test_length_and_rate_are_exact(frames: int, ratio: Fraction, fps: Fraction) -> None:
+    timeline = Resampled(frames, ratio, fps)
+    assert timeline.length == max(1, int(frames * ratio))
+    assert timeline.fps == fps * ratio
+
+
+@given(lengths, ratios)
+@example(2**31 - 1, 240 / NTSC)
+def test_places_are_exact_and_in_the_clip(frames: int, ratio: Fraction) -> None:
+    timeline = Resampled(frames, ratio, NTSC)
+    for n in frames_of(timeline):
+        place = timeline.place(n)
+        position = n / ratio
+        assert 0 <= place.left <= place.right <= frames - 1
+        assert 0 <= place.t < 1
+        assert place.left <= position < place.left + 1
+        assert place.on_source == (position == place.left)
+        if place.left < frames - 1:
+            assert place.right == place.left + 1
+            assert place.left + place.t == position
+        else:  # the tail holds the last frame
+            assert (place.right, place.t) == (place.left, 0)
+
+
+@given(lengths, ratios)
+def test_every_interval_has_one_first_and_one_last_frame(frames: int, ratio: Fraction) -> None:
+    timeline = Resampled(frames, ratio, None)
+    chosen = frames_of(timeline)
+    for n, after in pairwise(chosen):
+        if after == n + 1:
+            changes = timeline.place(n).left != timeline.place(after).left
+            assert timeline.place(n).last == timeline.place(after).first == changes
+    assert timeline.place(0).first
+    assert timeline.place(timeline.length - 1).last
+
+
+@given(st.integers(1, 400), st.builds(Fraction, st.integers(1, 60), st.integers(1, 60)), rates)
+def test_durations_of_a_constant_rate_add_up(frames: int, ratio: Fraction, fps: Fraction) -> None:
+    timeline = Resampled(frames, ratio, fps)
+    durations = [timeline.duration(n) for n in range(timeline.length)]
+    assert sum(d for d in durations if d is not None) == frames / fps
+    assert all(d == 1 / (fps * ratio) for d in durations[:-1])
+    if frames * ratio >= 1:
+        assert durations[-1] is not None
+        assert 1 <= durations[-1] * fps * ratio < 2
+
+
+@given(
+    st.lists(st.builds(Fraction, st.integers(1, 5000), st.integers(1, 90000)), min_size=1, max_size=60),
+    st.builds(Fraction, st.integers(1, 60), st.integers(1, 60)).filter(lambda ratio: ratio >= 1),
+)
+def test_durations_of_a_variable_rate_add_up(source: list[Fraction], ratio: Fraction) -> None:
+    timeline = Resampled(len(source), ratio, None)
+    total = Fraction(0)
+    for n in range(timeline.length):
+        place = timeline.place(n)
+        assert total == sum(source[: place.left]) + (n / ratio - place.left) * source[place.left]
+        duration = timeline.duration(n, source[place.left], source[place.right])
+        assert duration is not None
+        assert duration > 0
+        total += duration
+    assert total == sum(source)
+
+
+def test_whole_factors_divide_a_variable_rate_exactly() -> None:
+    timeline = Resampled(3, Fraction(4), None)
+    assert [timeline.duration(n, Fraction(1, 10 + n // 4), Fraction(1, 7)) for n in range(12)] == [
+        Fraction(1, 4 * (10 + n // 4)) for n in range(12)
+    ]
+
+
+def test_a_variable_rate_without_durations_has_none() -> None:
+    timeline = Resampled(3, Fraction(5, 2), None)
+    assert timeline.fps is None
+    assert timeline.duration(0) is None
+    assert timeline.duration(0, Fraction(1, 24), None) == Fraction(1, 60)
+    assert timeline.duration(2, Fraction(1, 24), None) is None  # reaches into a frame of which nothing is known
+
+
+def test_23_976_to_240() -> None:
+    timeline = Resampled(24000, 240 / NTSC, NTSC)
+    assert (timeline.length, timeline.fps) == (240240, 240)
+    whole = [n for n in range(timeline.length) if timeline.place(n).on_source]
+    assert whole == list(range(0, 240240, 1001))
+    assert [timeline.place(n).left for n in whole] == list(range(0, 24000, 100))
+
+
+def test_twice_the_rate() -> None:
+    timeline = Resampled(2, Fraction(2), Fraction(24))
+    half = Fraction(1, 2)
+    assert [timeline.place(n) for n in range(timeline.length)] == [
+        Place(0, 1, Fraction(0), on_source=True, first=True, last=False),
+        Place(0, 1, half, on_source=False, first=False, last=True),
+        Place(1, 1, Fraction(0), on_source=True, first=True, last=False),
+        Place(1, 1, Fraction(0), on_source=False, first=False, last=True),
+    ]
+
+
+@given(st.integers(1, 2**31 - 1), st.data())
+def test_moments_are_where_they_say(frames: int, data: st.DataObject) -> None:
+    times = data.draw(st.lists(st.floats(0, frames - 1), min_size=1, max_size=20))
+    timeline = Moments(times, frames, NTSC)
+    assert timeline.length == len(times)
+    for n, time in enumerate(times):
+        place = timeline.place(n)
+        assert place.left + place.t == Fraction(time)
+        assert 0 <= place.t < 1
+        assert place.right == min(place.left + 1, frames - 1)
+        assert place.on_source == time.is_integer()
+        assert timeline.duration(n) == 1 / NTSC
+
+
+def test_moments_mark_the_ends_of_each_interval() -> None:
+    timeline = Moments([0.0, 0.5, 1.0, 1.5, 0.25], 3, None)
+    places = [timeline.place(n) for n in range(5)]
+    assert [place.first for place in places] == [True, False, True, False, True]
+    assert [place.last for place in places] == [False, True, False, True, True]
+    assert timeline.duration(2, Fraction(1, 30)) == Fraction(1, 30)
+
+
+@pytest.mark.parametrize("time", [-0.001, 9.001, float("nan"), float("inf")])
+def test_moments_outside_are_refused(time: float) -> None:
+    with pytest.raises(ValueError, match=str(time)):
+        Moments([0.0, time], 10, NTSC)
