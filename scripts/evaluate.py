@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure models and baselines against the truth: python scripts/evaluate.py CLIP.mp4 … --models lite
+"""Measure models and baselines against the truth: python scripts/evaluate.py CLIP.mp4 … --models lite.
 
 Protocol: every `rate`-th frame of a clip is reduced by `size` (antialiased bicubic, 8 bit) and given to each method,
 which returns all frames at full size; all run through VapourSynth. PSNR and SSIM are on Y (BT.601) after rounding to
@@ -10,11 +10,10 @@ the truth. Prints a Markdown table with the machine and date; needs `pip install
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import itertools
 import platform
 import statistics
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -22,13 +21,10 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from scripts.training.baselines import BASELINES, Method, clip_of, frames_of, ours
-from scripts.training.clips import Frames, cached, to_tensor
-from scripts.training.metrics import luma, psnr, ssim
-from scripts.training.sample import shrink
+from training.baselines import BASELINES, Method, clip_of, frames_of, ours
+from training.clips import Frames, cached, to_tensor
+from training.metrics import luma, psnr, ssim
+from training.sample import shrink
 
 # Of every output frame: its place in the interval (0 is a source frame) and what was measured there.
 Scores = list[tuple[float, dict[str, float]]]
@@ -81,7 +77,7 @@ def main() -> None:
         f"videoinr {Path(model).stem}": ours(model) for model in arguments.models
     }
     progress = Console(stderr=True)
-    print(f"Measured {datetime.datetime.now(datetime.UTC).date()} on {platform.machine()}, torch {torch.__version__}.")
+    print(f"Measured {dt.datetime.now(dt.UTC).date()} on {platform.machine()}, torch {torch.__version__}.")
     for size, rate in itertools.product(arguments.sizes, arguments.rates):
         print(f"\n### {size:g}x size, {rate}x rate\n")
         print("| clip | method | source dB | between dB | middle dB | RGB between dB | SSIM between | flicker |")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train a network: python scripts/train.py CONFIG.yaml [--run FOLDER] [--minutes M]
+"""Train a network: python scripts/train.py CONFIG.yaml [--run FOLDER] [--minutes M].
 
 Saves everything that resuming needs in FOLDER (runs/NAME by default) every few minutes, when asked to stop (Ctrl-C,
 SIGTERM) and at the end, together with the averaged weights NAME.safetensors. Started again, it goes on where it was.
@@ -21,16 +21,13 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors.torch import save_file
 from torch import Tensor
+from training.clips import Clips
+from training.photographs import Photographs
+from training.probe import Probe
+from training.sample import Batch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from scripts.training.clips import Clips
-from scripts.training.photographs import Photographs
-from scripts.training.probe import Probe
-from scripts.training.sample import Batch
-from vs_videoinr.model.base import Network
+from vs_videoinr import weights
 from vs_videoinr.model.warpinr import WarpINR
 
 log = logging.getLogger("train")
@@ -39,6 +36,7 @@ SAVE_MINUTES = 5.0
 
 
 def charbonnier(a: Tensor, b: Tensor) -> Tensor:
+    """A smooth mean absolute difference."""
     return ((a - b).square() + 1e-6).sqrt().mean()
 
 
@@ -55,12 +53,15 @@ def flow_loss(flows: list[Tensor], truth: Tensor) -> Tensor:
 
 
 class Trainer:
+    """A run: network, averaged network, optimiser, data, and how far it has come."""
+
     def __init__(self, config: dict[str, Any], run: Path, device: torch.device) -> None:
         self.config, self.run, self.device = config, run, device
         run.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config["seed"])
         assert config["architecture"] == WarpINR.architecture
-        self.net = WarpINR(WarpINR.Config(**config["network"])).to(device, memory_format=torch.channels_last)
+        self.net = WarpINR(WarpINR.Config(**config["network"])).to(device)
+        self.net.to(memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.net).requires_grad_(False)
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=config["rate"], betas=(0.9, 0.99))
         self.step, self.seconds = 0, 0.0
@@ -72,6 +73,7 @@ class Trainer:
         self.photographs = Photographs(
             Path(data["photos"]), *common, reach=data["reach"], device=device, seed=config["seed"]
         )
+        self.generators = [self.clips.random, self.photographs.random]
         self.choice = random.Random(config["seed"])
         self.probe = Probe(sorted(Path(data["val"]).glob("*.mp4")), cache, device)
         self.state = run / "state.pt"
@@ -79,12 +81,15 @@ class Trainer:
             self.restore()
 
     def progress(self) -> float:
+        """How much of the budget is used, 0 to 1."""
         budget = self.config["budget"]
-        return max(self.step / budget["steps"], self.seconds / 60 / budget["minutes"])
+        return float(max(self.step / budget["steps"], self.seconds / 60 / budget["minutes"]))
 
     def next_batch(self) -> Batch:
-        source = self.photographs if self.choice.random() < self.config["data"]["photographs"] else self.clips
-        return source.make()
+        """Draw from photographs or clips, by the configured share."""
+        if self.choice.random() < self.config["data"]["photographs"]:
+            return self.photographs.make()
+        return self.clips.make()
 
     def train_step(self) -> float:
         """One step: the motion alone for the first part of the budget, then everything. Returns the loss."""
@@ -98,7 +103,7 @@ class Trainer:
         else:
             loss, total = self.loss(self.next_batch(), self.config["flow_weight"] * fall)
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         if math.isfinite(float(norm)):  # a step of nonsense would spoil everything after it
             self.optimiser.step()
@@ -110,9 +115,11 @@ class Trainer:
         return loss.item()
 
     def autocast(self) -> torch.autocast:
+        """The precision that the encoder trains in."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config["precision"] == "bf16")
 
     def motion_loss(self, batch: Batch) -> Tensor:
+        """The flow's loss alone."""
         with self.autocast():
             flows = self.net.flows(batch.frame0, batch.frame1)
         assert batch.flow is not None
@@ -129,6 +136,7 @@ class Trainer:
         return loss, loss if batch.flow is None else loss + flow_weight * flow_loss(flows, batch.flow)
 
     def save(self) -> None:
+        """Write the whole state and the averaged weights, each whole or not at all."""
         part = self.state.with_suffix(".part")
         torch.save(
             {
@@ -137,29 +145,32 @@ class Trainer:
                 "optimiser": self.optimiser.state_dict(),
                 "step": self.step,
                 "seconds": self.seconds,
-                "random": [s.random.get_state() for s in (self.clips, self.photographs)],
+                "random": [generator.get_state() for generator in self.generators],
                 "choice": json.dumps(self.choice.getstate()),
                 "torch": torch.get_rng_state(),
             },
             part,
         )
         part.replace(self.state)
-        export(self.ema, self.run / f"{self.config['name']}.safetensors")
+        training = {"config": self.config, "steps": self.step, "minutes": round(self.seconds / 60)}
+        weights.save(self.ema, self.run, self.config["name"], training=training)
 
     def restore(self) -> None:
+        """Go back to where the saved state was."""
         state = torch.load(self.state, map_location="cpu", weights_only=True)
         self.net.load_state_dict(state["net"])
         self.ema.load_state_dict(state["ema"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
-        for source, random_state in zip((self.clips, self.photographs), state["random"], strict=True):
-            source.random.set_state(random_state)
+        for generator, random_state in zip(self.generators, state["random"], strict=True):
+            generator.set_state(random_state)
         version, internal, gauss = json.loads(state["choice"])
         self.choice.setstate((version, tuple(internal), gauss))
         torch.set_rng_state(state["torch"])
         log.info("resumed at step %d after %.1f minutes", self.step, self.seconds / 60)
 
     def loop(self, minutes: float) -> None:
+        """Train until the budget, `minutes` of this call, or a signal ends it."""
         stop = []
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.append(True))
@@ -196,15 +207,8 @@ class Trainer:
         self.save()
 
 
-def export(net: Network, file: Path) -> None:
-    """Write weights as float16 safetensors, whole or not at all."""
-    part = file.with_suffix(".part")
-    tensors = {name: value.detach().half().contiguous().cpu() for name, value in net.state_dict().items()}
-    save_file(tensors, part, metadata={"architecture": net.architecture})
-    part.replace(file)
-
-
 def main() -> None:
+    """Read the arguments and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
     parser.add_argument("--run", type=Path, help="folder of this run (default: runs/NAME)")

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import vapoursynth as vs
+from numpy.typing import NDArray
 
-Frames = np.ndarray[tuple[int, int, int, int], np.dtype[np.uint8]]  # (N, H, W, 3) RGB
 Method = Callable[[vs.VideoNode, int, int, int], vs.VideoNode]
 
 
-def clip_of(frames: Frames) -> vs.VideoNode:
-    """A clip (RGB24, 24 fps) of frames in memory."""
+def clip_of(frames: NDArray[np.uint8]) -> vs.VideoNode:
+    """A clip (RGB24, 24 fps) of frames in memory, (N, H, W, 3)."""
     count, height, width, _ = frames.shape
     blank = vs.core.std.BlankClip(format=vs.RGB24, width=width, height=height, length=count, fpsnum=24, fpsden=1)
 
@@ -29,10 +29,10 @@ def clip_of(frames: Frames) -> vs.VideoNode:
     return vs.core.std.ModifyFrame(blank, blank, fill)
 
 
-def frames_of(clip: vs.VideoNode) -> Iterator[np.ndarray[tuple[int, int, int], np.dtype[np.float32]]]:
+def frames_of(clip: vs.VideoNode) -> Iterator[NDArray[np.float32]]:
     """Its frames as (3, H, W) float in [0, 1], after the rounding to 8 bit that every method is held to."""
     for frame in clip.resize.Point(format=vs.RGB24, dither_type="none").frames(close=True):
-        yield np.stack([np.asarray(frame[plane]) for plane in range(3)]).astype(np.float32) / 255
+        yield np.stack([np.asarray(frame[plane]) for plane in range(3)]).astype(np.float32) / np.float32(255)
 
 
 def _spline36(clip: vs.VideoNode, width: int, height: int) -> vs.VideoNode:
@@ -53,7 +53,7 @@ def _blend(clip: vs.VideoNode, rate: int) -> vs.VideoNode:
 
 
 def _flow_fps(clip: vs.VideoNode, rate: int) -> vs.VideoNode:
-    """mvtools as its documentation uses it for frame rates: Super, Analyse both ways, FlowFPS."""
+    """Mvtools as its documentation uses it for frame rates: Super, Analyse both ways, FlowFPS."""
     yuv = clip.resize.Bicubic(format=vs.YUV444P16, matrix_s="709")
     mv = vs.core.mv
     search = mv.Super(yuv, pel=2)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from scripts.training.sample import Batch, Target, disturb, pick_scale, pick_window, shrink
+from training.sample import Batch, Target, disturb, pick_scale, pick_window, shrink
 
-Frames = np.ndarray[tuple[int, int, int, int], np.dtype[np.uint8]]  # (N, H, W, 3) RGB
+Frames = NDArray[np.uint8]  # (N, H, W, 3) RGB
 
 
 def decode(path: Path) -> Frames:
     """All frames of a clip, decoded by ffmpeg."""
-    probe = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", "stream=width,height", "-of", "csv=p=0"]
+    probe = ["ffprobe", "-v", "error", "-select_streams", "v:0"]
+    probe += ["-show_entries", "stream=width,height", "-of", "csv=p=0"]
     text = subprocess.run([*probe, str(path)], check=True, capture_output=True, text=True).stdout
     width, height = (int(part) for part in text.split(",")[:2])
     command = ["ffmpeg", "-v", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
@@ -48,7 +51,7 @@ def shots(frames: Frames, threshold: float = 0.12) -> list[tuple[int, int]]:
     small = frames[:, ::16, ::16].astype(np.float32) / 255
     change = np.abs(np.diff(small, axis=0)).mean((1, 2, 3))
     cuts = [0, *(int(i) + 1 for i in np.flatnonzero(change > threshold)), len(frames)]
-    return [(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if b - a >= 3]
+    return [(a, b) for a, b in itertools.pairwise(cuts) if b - a >= 3]
 
 
 def to_tensor(frame: Frames, device: torch.device) -> Tensor:

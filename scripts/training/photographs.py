@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from scripts.training.sample import Batch, Target, disturb, pick_scale, pick_window, shrink
+from training.sample import Batch, Target, disturb, pick_scale, pick_window, shrink
 
 PIECE = 640  # photograph pixels a side of a texture
 

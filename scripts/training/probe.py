@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scripts.training.clips import cached, to_tensor
-from scripts.training.metrics import luma, psnr
-from scripts.training.sample import shrink
+from training.clips import cached, to_tensor
+from training.metrics import luma, psnr
+from training.sample import shrink
 from vs_videoinr.model.base import Network
 
 SIDE = 320
@@ -23,23 +23,24 @@ class Probe:
         self.triples: list[tuple[Tensor, Tensor, Tensor]] = []
         for path in files:
             frames = cached(path, cache)
-            top, left = (max(0, (side - SIDE) // 2) for side in frames.shape[1:3])
+            height, width = (min(SIDE, side) // 2 * 2 for side in frames.shape[1:3])
+            top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
             for start in (0, 14, 28):
                 a, m, b = (
-                    to_tensor(frames[i, top : top + SIDE, left : left + SIDE], device)[None]
+                    to_tensor(frames[i, top : top + height, left : left + width], device)[None]
                     for i in (start, start + 1, start + 2)
                 )
                 self.triples.append((a, m, b))
         middle, source = [], []
         for a, m, b in self.triples:
-            up = [F.interpolate(self._low(f), size=(SIDE, SIDE), mode="bicubic", align_corners=False) for f in (a, b)]
+            up = [F.interpolate(self._low(f), size=a.shape[-2:], mode="bicubic", align_corners=False) for f in (a, b)]
             middle.append(psnr(luma((up[0] + up[1]).clamp(0, 2) / 2), luma(m)))
             source.append(psnr(luma(up[0].clamp(0, 1)), luma(a)))
         self.blend = sum(middle) / len(middle), sum(source) / len(source)
 
     @staticmethod
     def _low(frame: Tensor) -> Tensor:
-        return shrink(frame, (SIDE // 2, SIDE // 2))
+        return shrink(frame, (frame.shape[-2] // 2, frame.shape[-1] // 2))
 
     @torch.no_grad()
     def __call__(self, net: Network) -> tuple[float, float]:
@@ -47,6 +48,6 @@ class Probe:
         middle, source = [], []
         for a, m, b in self.triples:
             field = net.encode(self._low(a), self._low(b))
-            middle.append(psnr(luma(field.sample(0.5, (SIDE, SIDE)).clamp(0, 1)), luma(m)))
-            source.append(psnr(luma(field.sample(0, (SIDE, SIDE)).clamp(0, 1)), luma(a)))
+            middle.append(psnr(luma(field.sample(0.5, (m.shape[-2], m.shape[-1])).clamp(0, 1)), luma(m)))
+            source.append(psnr(luma(field.sample(0, (a.shape[-2], a.shape[-1])).clamp(0, 1)), luma(a)))
         return sum(middle) / len(middle), sum(source) / len(source)

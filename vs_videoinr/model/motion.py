@@ -34,7 +34,8 @@ def sample_at(image: Tensor, position: Tensor, mode: str = "bilinear") -> Tensor
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
     """Fetch (B, C, h, w) `image` from where `flow` (B, 2, h, w) leads."""
-    return sample_at(image, pixel_grid(*flow.shape[-2:], flow) + flow)
+    height, width = flow.shape[-2:]
+    return sample_at(image, pixel_grid(height, width, flow) + flow)
 
 
 def enlarge(flow: Tensor) -> Tensor:
@@ -54,6 +55,14 @@ def correlate(a: Tensor, b: Tensor, radius: int) -> Tensor:
     return torch.stack([(a * b[:, :, i : i + height, j : j + width]).sum(1) for i in span for j in span], 1)
 
 
+def start_small(layer: nn.Conv2d) -> None:
+    """Let a layer that adds to something begin by adding little."""
+    with torch.no_grad():
+        layer.weight.mul_(0.1)
+        if layer.bias is not None:
+            layer.bias.zero_()
+
+
 class ResidualBlock(nn.Module):
     """x + conv(relu(conv(x))), started close to the identity."""
 
@@ -61,10 +70,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-        with torch.no_grad():
-            self.conv2.weight.mul_(0.1)
+        start_small(self.conv2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, width, h, w) → the same."""
         result: Tensor = x + self.conv2(F.relu(self.conv1(x)))
         return result
 
@@ -81,6 +90,7 @@ class Pyramid(nn.Module):
         self.block = nn.ModuleList(ResidualBlock(width) for width in widths)
 
     def forward(self, frame: Tensor) -> list[Tensor]:
+        """(B, 3, h, w) → features of every level, full size first."""
         levels = []
         for reduce, block in zip(self.reduce, self.block, strict=True):
             frame = block(F.leaky_relu(reduce(frame), SLOPE))
@@ -99,9 +109,7 @@ class FlowStep(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
         self.conv3 = nn.Conv2d(width, hidden, 3, padding=1)
         self.flow = nn.Conv2d(hidden, 2, 3, padding=1)
-        with torch.no_grad():
-            self.flow.weight.mul_(0.1)
-            nn.init.zeros_(self.flow.bias)
+        start_small(self.flow)
         if radius:
             self.sharpness = nn.Parameter(torch.ones(()))  # in units that move at the pace of a weight
 
@@ -113,6 +121,7 @@ class FlowStep(nn.Module):
         return torch.einsum("bkhw,kc->bchw", chance, torch.stack((x.flatten(), y.flatten()), 1))
 
     def forward(self, a: Tensor, b: Tensor, flow: Tensor | None, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Both frames' features, flow and state so far (None at the coarsest level) → flow and state of this level."""
         if flow is None or hidden is None:
             parts = [a, b]
         else:
@@ -153,5 +162,6 @@ class FlowEstimator(nn.Module):
             flows.append(flow)
             flow = enlarge(flow)
             hidden = F.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
-        assert flow is not None and hidden is not None
+        assert flow is not None
+        assert hidden is not None
         return [*flows, flow], hidden

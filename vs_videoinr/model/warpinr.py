@@ -12,7 +12,6 @@ features are sampled there and a sine network turns them into RGB) and changes w
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +22,16 @@ from torch import Tensor, nn
 
 from vs_videoinr.errors import ModelError
 from vs_videoinr.model.base import Network, Shapes, VideoField
-from vs_videoinr.model.motion import SLOPE, FlowEstimator, Pyramid, ResidualBlock, pixel_grid, sample_at, warp
+from vs_videoinr.model.motion import (
+    SLOPE,
+    FlowEstimator,
+    Pyramid,
+    ResidualBlock,
+    pixel_grid,
+    sample_at,
+    start_small,
+    warp,
+)
 
 CHUNK = 1 << 16  # output pixels decoded at a time: about 1.2 kB of temporaries each, and small enough to stay in cache
 
@@ -70,9 +78,8 @@ class Decoder(nn.Module):
             for layer in (self.first, self.phase, self.cell, self.second):
                 bound = math.sqrt(6 / layer.in_channels)
                 layer.weight.uniform_(-bound, bound)
-            for layer in (self.time_out, self.rgb):
-                layer.weight.mul_(0.1)
-                nn.init.zeros_(layer.bias)
+        start_small(self.time_out)
+        start_small(self.rgb)
 
     def lattice(self, field: WarpField, t: float) -> Tensor:
         """Return flow to frame 0 (x, y), to frame 1 (x, y) and the occlusion logit at time `t`: (B, 5, h, w)."""
@@ -115,14 +122,20 @@ class Decoder(nn.Module):
             h = weight0 * h0 + weight1 * h1
             differ = 4 * weight0 * weight1 * (h0 - h1).abs()
         h = torch.sin(self.second(torch.cat((h, differ), 1)))
-        return (colour + self.rgb(h)).float()
+        result: Tensor = colour + self.rgb(h)
+        return result.float()
 
 
 class WarpField(VideoField):
     """A pair of frames encoded by `WarpINR`. Batch size B, low-resolution size (h, w)."""
 
     def __init__(
-        self, decoder: Decoder, frame0: Tensor, frame1: Tensor, maps: tuple[Tensor, Tensor], flows: tuple[Tensor, Tensor]
+        self,
+        decoder: Decoder,
+        frame0: Tensor,
+        frame1: Tensor,
+        maps: tuple[Tensor, Tensor],
+        flows: tuple[Tensor, Tensor],
     ) -> None:
         self.decoder = decoder
         self.frame0, self.frame1 = frame0, frame1
@@ -178,9 +191,7 @@ class WarpINR(Network):
         self.trunk = nn.Sequential(*(ResidualBlock(config.width) for _ in range(config.blocks)))
         self.flow_out = nn.Conv2d(config.width, 2, 3, padding=1)
         self.decoder = Decoder(config)
-        with torch.no_grad():
-            self.flow_out.weight.mul_(0.1)
-            nn.init.zeros_(self.flow_out.bias)
+        start_small(self.flow_out)
 
     @classmethod
     def recognises(cls, shapes: Shapes) -> bool:
@@ -262,8 +273,3 @@ class WarpINR(Network):
         other = [level.roll(this.shape[0] // 2, 0) for level in levels]
         flows, hidden = self.flow(levels, other)
         return levels, flows, hidden
-
-
-def settings(config: WarpINRConfig) -> dict[str, object]:
-    """A configuration as plain values, for a card or a training file."""
-    return dataclasses.asdict(config)

@@ -1,0 +1,142 @@
+"""The training data says what is true, and training goes on exactly where it stopped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIP = ROOT / "tests" / "data" / "bunny.mp4"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two pictures with fine detail, large enough to be cut from."""
+    folder = tmp_path_factory.mktemp("photos")
+    generator = torch.Generator().manual_seed(2)
+    for name in ("a", "b"):
+        detail = sum(
+            F.interpolate(torch.rand(1, 3, n, n, generator=generator), size=(700, 700), mode="bicubic") * n**-0.5
+            for n in (9, 40, 160)
+        )
+        assert isinstance(detail, Tensor)
+        picture = ((detail - detail.min()) / (detail.max() - detail.min()) * 255).byte()[0].permute(1, 2, 0)
+        Image.fromarray(picture.numpy()).save(folder / f"{name}.jpg", quality=95)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def scripts_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+
+
+def test_the_motion_of_photographs_leads_from_one_frame_to_the_other(photos: Path) -> None:
+    from training.photographs import Photographs
+    from vs_videoinr.model.motion import warp
+
+    source = Photographs(photos, 4, 64, 64, 8.0, torch.device("cpu"), seed=4)
+    still = moved = 0.0
+    for _ in range(6):
+        batch = source.make_motion()
+        assert batch.flow is not None
+        back = (warp(batch.frame1, batch.flow[:4]) - batch.frame0).abs()[..., 8:-8, 8:-8]
+        still += float((batch.frame1 - batch.frame0).abs()[..., 8:-8, 8:-8].median())
+        moved += float(back.median())
+    assert moved < still / 3  # what is left is the price of resampling
+
+
+def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
+    from training.photographs import Photographs
+    from training.sample import shrink
+
+    source = Photographs(photos, 2, 32, 1000, 4.0, torch.device("cpu"), seed=1)
+    seen = set()
+    for _ in range(8):
+        batch = source.make()
+        target = batch.targets[1]
+        assert target.window == (0, 0, *batch.size)
+        assert target.t in (0, 1)
+        seen.add(target.t)
+        frame = batch.frame0 if target.t == 0 else batch.frame1
+        # some batches are disturbed on purpose, slightly
+        assert float((shrink(target.rgb, (32, 32)) - frame).abs().median()) < 0.02
+    assert seen == {0, 1}
+
+
+def test_clips_give_true_frames_at_true_times(tmp_path: Path) -> None:
+    from training.clips import Clips, cached
+
+    frames = torch.from_numpy(cached(_named(CLIP, tmp_path), tmp_path).copy())
+    source = Clips([_named(CLIP, tmp_path)], tmp_path, 1, 24, 1000, torch.device("cpu"), seed=3)
+    batch = source.make()
+    wanted = (batch.targets[0].rgb[0] * 255).round().byte()
+    height, width = wanted.shape[-2:]
+    for flip in range(8):
+        axes = [axis + 1 for axis in range(2) if flip >> axis & 1]
+        piece = (wanted.transpose(1, 2) if flip & 4 else wanted).flip(axes).permute(1, 2, 0)
+        corner = (frames[:, : 145 - height, : 257 - width] == piece[0, 0]).all(-1).nonzero().tolist()
+        for n, y, x in corner:
+            if torch.equal(frames[n, y : y + height, x : x + width], piece):
+                return
+    pytest.fail("the target is no piece of any frame")
+
+
+def _named(clip: Path, folder: Path) -> Path:
+    """The clip under a name that ends in its frame rate."""
+    link = folder / "bunny_25.mp4"
+    if not link.exists():
+        link.symlink_to(clip)
+    return link
+
+
+def test_training_stopped_and_resumed_is_training_that_never_stopped(photos: Path, tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    _named(CLIP, clips)
+    network = {"levels": [8, 8], "hidden": 8, "radius": 1, "width": 8, "blocks": 1, "lattice": 8, "decoder": 8}
+
+    def train(steps: int, folder: str) -> dict[str, Tensor]:
+        config = {
+            "name": "tiny",
+            "architecture": "warpinr",
+            "network": network,
+            "data": {
+                "photos": str(photos),
+                "clips": str(clips),
+                "val": str(clips),
+                "photographs": 0.5,
+                "batch": 1,
+                "side": 24,
+                "window": 24,
+                "reach": 4,
+            },
+            "budget": {"minutes": 1e6, "steps": steps},
+            "motion_share": 0.0,
+            "rate": 0.001,
+            "warmup": 1000000,  # the rate must not depend on where this run is to end
+            "ema": 0.9,
+            "flow_weight": 0.01,
+            "precision": "float32",
+            "seed": 1,
+        }
+        file = tmp_path / "tiny.yaml"
+        file.write_text(yaml.safe_dump(config))
+        command = [sys.executable, "scripts/train.py", file, "--run", tmp_path / folder, "--device", "cpu"]
+        subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=300)
+        return load_file(tmp_path / folder / "tiny.safetensors")
+
+    straight = train(6, "straight")
+    first = train(3, "resumed")
+    resumed = train(6, "resumed")
+    assert any(not torch.equal(first[name], straight[name]) for name in straight)
+    for name, tensor in straight.items():
+        torch.testing.assert_close(resumed[name], tensor, msg=name)
