@@ -1,0 +1,147 @@
+"""One process: loading, two cores, scripts that are evaluated again, and its end in any order."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import vapoursynth as vs
+from vsengine.policy import ManagedEnvironment
+
+EnvironmentFactory = Callable[[], ManagedEnvironment]
+
+
+def run(script: str, *arguments: str) -> str:
+    """Run a Python script in a process of its own that has to end well and silently; return what it prints."""
+    command = [sys.executable, "-X", "faulthandler", "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_loading_is_quick_and_imports_nothing() -> None:
+    script = """
+import sys, time
+import vapoursynth as vs
+from vsengine.policy import GlobalStore, Policy
+before = set(sys.modules)
+with Policy(GlobalStore(), flags_creation=vs.CoreCreationFlags.DISABLE_AUTO_LOADING) as policy:
+    with policy.new_environment() as environment, environment.use():
+        start = time.perf_counter()
+        vs.core.std.LoadPlugin(sys.argv[1])
+        print(time.perf_counter() - start)
+        assert vs.core.videoinr.Upscale.signature
+        assert set(sys.modules) == before, set(sys.modules) - before
+"""
+    library = Path(vs.__file__).parent / "plugins" / "videoinr" / "libvideoinr.so"
+    assert min(float(run(script, str(library))) for _ in range(3)) < 0.005
+
+
+@pytest.mark.vpy("no-core")
+def test_two_cores_overlap(vpy_env_factory: EnvironmentFactory, tiny: str) -> None:
+    def make() -> Any:
+        clip = vs.core.std.BlankClip(width=16, height=16, format=vs.RGBS, length=4, fpsnum=24)
+        return vs.core.videoinr.Upscale(clip, scale=2, fps_num=60, model=tiny)
+
+    first, second = vpy_env_factory(), vpy_env_factory()
+    with first.use():
+        one = make()
+        waiting = one.get_frame_async(9)
+    with second.use():
+        other = make()
+        late = other.get_frame_async(9)
+    waiting.result().close()
+    late.result().close()
+    del one, waiting
+    first.dispose()
+    with second.use():
+        other.get_frame(3).close()
+        other = late = None
+
+
+@pytest.mark.vpy("no-core")
+def test_a_script_is_evaluated_again_and_again(vpy_env_factory: EnvironmentFactory, tiny: str) -> None:
+    seen = set()
+    for _ in range(6):
+        environment = vpy_env_factory()
+        with environment.use():
+            clip = vs.core.std.BlankClip(
+                width=16, height=16, format=vs.RGBS, length=4, fpsnum=24, color=[0.2, 0.5, 0.7]
+            )
+            out = vs.core.videoinr.Upscale(clip, scale=2, fps_num=60, model=tiny)
+            with out.get_frame(5) as frame:
+                seen.add(bytes(frame[0]))
+            del clip, out
+        environment.dispose()
+    assert len(seen) == 1
+
+
+MAKE = """
+import sys, threading
+import vapoursynth as vs
+core = vs.core
+clip = core.std.BlankClip(width=64, height=64, format=vs.RGBS, length=1000, fpsnum=24, keep=True)
+out = core.videoinr.Upscale(clip, scale=3, fps_num=60, model=sys.argv[1])
+"""
+
+ENDS = {
+    "nothing was rendered": "",
+    "a frame is held": "frame = out.get_frame(3)",
+    "frames are on their way": "out.get_frame(0)\nwaiting = [out.get_frame_async(n) for n in range(20)]",
+    "frames are on their way and nobody waits": "for n in range(20): out.get_frame_async(n)",
+    "a thread waits for a frame": """
+def wait():
+    try:
+        out.get_frame(9)
+    except vs.Error:
+        pass
+threading.Thread(target=wait, daemon=True).start()
+""",
+    "the core goes first": "out.get_frame(3)\ndel core, clip",
+}
+
+
+@pytest.mark.parametrize("last", ENDS.values(), ids=ENDS.keys())
+def test_the_end_in_any_order(tiny: str, last: str) -> None:
+    assert run(MAKE + last, tiny) == ""
+
+
+def test_a_long_frame_is_abandoned_at_the_end(tiny: str) -> None:
+    script = """
+import atexit, sys, time
+import vapoursynth as vs
+clip = vs.core.std.BlankClip(width=64, height=64, format=vs.RGBS, length=2)
+out = vs.core.videoinr.Upscale(clip, scale=100, model=sys.argv[1], device="cpu")
+out.get_frame_async(0)
+time.sleep(1)
+"""
+    start = time.monotonic()
+    run(script, tiny)
+    assert time.monotonic() - start < 20
+
+
+def test_the_worker_ends_with_the_last_filter(tiny: str) -> None:
+    script = """
+import gc, sys, threading, time
+import vapoursynth as vs
+def names():
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("videoinr")]
+clip = vs.core.std.BlankClip(width=16, height=16, format=vs.RGBS, length=2)
+one = vs.core.videoinr.Upscale(clip, scale=2, model=sys.argv[1], device="cpu")
+other = vs.core.videoinr.Upscale(clip, scale=3, model=sys.argv[1], device="cpu")
+one.get_frame(0).close(), other.get_frame(0).close()
+assert names() == ["videoinr-cpu"], names()
+del one, other
+gc.collect()
+for _ in range(100):
+    if not names():
+        break
+    time.sleep(0.05)
+print(names())
+"""
+    assert run(script, tiny) == "[]\n"
