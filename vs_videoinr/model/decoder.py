@@ -25,7 +25,7 @@ from vs_videoinr.model.siren import Siren
 #: Output pixels evaluated at a time. On a CPU the widest activations of a chunk stay in the cache; on a GPU a chunk
 #: fills the machine. The largest moment is two activations of the widest layer and the taps of the third stage: at the
 #: published size 2 · 256 · 4 + 400 bytes, about 2.5 KB per chunk pixel in float32.
-CHUNK_PIXELS = {"cpu": 4096, "cuda": 1 << 18}
+CHUNK_PIXELS = {"cpu": 8192, "cuda": 1 << 18}
 
 _Check = Callable[[], None]
 

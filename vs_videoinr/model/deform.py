@@ -47,8 +47,8 @@ class DeformableConv(nn.Module):
         tap_y = (tap // 3 - 1).view(1, _TAPS, 1, 1) + torch.arange(height, device=device).view(1, 1, height, 1)
         tap_x = (tap % 3 - 1).view(1, _TAPS, 1, 1) + torch.arange(width, device=device).view(1, 1, 1, width)
         planes = x.float().reshape(batch * groups, channels // groups, height, width)
-        kernel = self.weight.view(channels, channels * _TAPS)
-        out = x.new_empty(batch, channels, height, width)
+        kernel = self.weight.reshape(channels, channels * _TAPS)
+        out = torch.empty_like(x)
         row_bytes = batch * channels * _TAPS * width * 4
         rows = max(1, _GATHER_BYTES.get(device.type, _GATHER_BYTES["cpu"]) // row_bytes)
         for top in range(0, height, rows):

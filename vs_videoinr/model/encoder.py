@@ -34,7 +34,10 @@ class Encoder(Pyramid):
     def feature_map(self, frame0: Tensor, frame1: Tensor) -> Tensor:
         """Encode two (B, 3, H, W) frames in [0, 1] of any size into (B, 3C, H, W): frame 0, between, frame 1."""
         batch, _, height, width = frame0.shape
-        level1 = leaky(self.conv_first(pad_to_pyramid(torch.cat((frame0, frame1)))))
+        frames = pad_to_pyramid(torch.cat((frame0, frame1)))
+        # Everything after keeps this layout; oneDNN's and cuDNN's convolutions are up to three times faster in it.
+        frames = frames.contiguous(memory_format=torch.channels_last)
+        level1 = leaky(self.conv_first(frames))
         levels = self.pyramid(self.feature_extraction(level1))
         first, second = [level[:batch] for level in levels], [level[batch:] for level in levels]
         between = self.fusion(self.pcd_align(first, second))
