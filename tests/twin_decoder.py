@@ -36,7 +36,8 @@ def decode(net: VideoINR, frame0: Tensor, frame1: Tensor, t: float, size: tuple[
 
     def run(siren: torch.nn.Module, *inputs: Tensor) -> Tensor:
         time = torch.full((batch, 1, height, width), t)
-        return siren(torch.cat((*inputs, time), dim=1).movedim(1, -1)).movedim(-1, 1)
+        values: Tensor = siren(torch.cat((*inputs, time), dim=1).movedim(1, -1))
+        return values.movedim(-1, 1)
 
     # 1. SpatialINR: nearest cell, and how far from it
     query = lattice(centres(height), centres(width))

@@ -28,8 +28,17 @@ DEFAULT = "lite"
 FOLDER_VARIABLE = "VIDEOINR_MODELS"
 
 _MAX_CARD_BYTES = 64 << 10
+_MAX_CARD_DEPTH = 16
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt")
+
+_OPENING = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
 @dataclass(frozen=True)
@@ -153,13 +162,10 @@ def write(folder: Path, name: str, weights: bytes, card: Card, *, replace: bool 
     """Store a model; each of its files appears complete or not at all, the card last.
 
     Raises:
-        ModelError: The name is unusable or taken, or the folder cannot be written to.
+        ModelError: The name is unusable or taken in this folder, or the folder cannot be written to.
     """
     if not _NAME.fullmatch(name) or name.lower().endswith((*_CHECKPOINT_SUFFIXES, ".yaml")):
         raise ModelError(f"model name {name!r} is not usable: letters, digits, '.', '_' and '-', and no file ending")
-    taken = {model.name: model for model in models()}.get(name)
-    if taken is not None and taken.folder.resolve() != folder.resolve():
-        raise ModelError(f"model name {name!r} belongs to a {taken.origin} model")
     model = Model(name, "bundled" if folder.resolve() == bundled_folder().resolve() else "imported", folder)
     if not replace and model.card_path.exists():
         raise ModelError(f"model {name!r} exists already")
@@ -188,14 +194,23 @@ def _write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
+def _check_structure(text: str) -> None:
+    """Refuse what lets a small card cost much: aliases, which repeat parts of it, and deep nesting."""
+    depth = 0
+    for token in yaml.scan(text):
+        if isinstance(token, yaml.AliasToken):
+            raise ValueError("aliases are not allowed")
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > _MAX_CARD_DEPTH:
+            raise ValueError("it is nested too deeply")
+
+
 def _read_card(path: Path, name: str) -> Card:
     with open_regular(path, _MAX_CARD_BYTES) as file:
         data = file.read()
     try:
         text = data.decode()
-        # An alias lets a small card grow without bound; no card needs one.
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise ValueError("aliases are not allowed")
+        _check_structure(text)
         fields = yaml.safe_load(text)
         if not isinstance(fields, dict):
             raise ValueError("it is not a table")

@@ -58,13 +58,13 @@ def read(path: Path) -> Checkpoint:
         data = file.read()
     try:
         metadata: Mapping[str, str] = {}
-        if data[:2] == b"PK":
+        if data[8:9] != b"{" and data[:2] == b"PK":
             _check_archive(data)
             tensors = _torch_load(data)
-        elif data[:1] == b"\x80":
+        elif data[8:9] != b"{" and data[:1] == b"\x80":
             _check_legacy(data)
             tensors = _torch_load(data)
-        else:
+        else:  # eight bytes of length, which may look like anything, and then JSON
             metadata = read_header(io.BytesIO(data)).metadata
             tensors = safetensors.torch.load(data)
     except (ModelError, safetensors.SafetensorError) as error:

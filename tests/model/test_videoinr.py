@@ -115,7 +115,7 @@ def test_variants_differ(small: VideoINR) -> None:
     frames = pair(9, 7)
     plain = small.encode(*frames).sample(0.3, (31, 22))
     for change in ({"grid": "consistent"}, {"padding": "border"}, {"omega": 20.0}):
-        network = VideoINR(dataclasses.replace(SMALL, **change)).requires_grad_(False)  # type: ignore[arg-type]
+        network = VideoINR(dataclasses.replace(SMALL, **change)).requires_grad_(False)
         network.load_state_dict(small.state_dict())
         assert (network.encode(*frames).sample(0.3, (31, 22)) - plain).abs().max() > 1e-3
 
@@ -193,7 +193,7 @@ def test_input_is_left_alone(small: VideoINR) -> None:
 def test_check_is_called_between_chunks_and_may_abandon(small: VideoINR) -> None:
     field = field_of(small, *pair(6, 5))
     field.chunk_pixels = 50
-    calls = []
+    calls: list[None] = []
     field.sample(0.5, (10, 10), check=lambda: calls.append(None))
     assert len(calls) == 4  # two passes over two chunks
 
@@ -212,7 +212,7 @@ def test_field_says_what_it_holds(small: VideoINR) -> None:
 def test_broken_flow_does_not_crash(small: VideoINR) -> None:
     network = VideoINR(SMALL).requires_grad_(False)
     network.load_state_dict(small.state_dict())
-    network.flow_imnet.net[-1].bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
+    network.flow_imnet.net[-1].bias.fill_(float("nan"))  # type: ignore[operator]
     assert network.encode(*pair(6, 5)).sample(0.5, (9, 9)).isnan().all()
 
 
@@ -230,5 +230,5 @@ def test_half_precision_stays_close(small: VideoINR, dtype: torch.dtype) -> None
 
 def test_gradients_reach_every_tensor() -> None:
     network = VideoINR(SMALL)
-    network.encode(*pair(6, 5)).sample(0.5, (9, 9)).square().sum().backward()
+    network.encode(*pair(6, 5)).sample(0.5, (9, 9)).square().sum().backward()  # type: ignore[no-untyped-call]
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
