@@ -165,6 +165,16 @@ def test_report_lists_everything(tensors: Tensors) -> None:
     ]
 
 
+def test_messages_are_one_printable_line_whatever_the_names(tensors: Tensors) -> None:
+    with pytest.raises(ModelError) as caught:
+        VideoINR.from_state_dict({**tensors, "a\n\x1b[2Jb\ud800" + "x" * 5000: torch.zeros(1), "é": torch.zeros(1)})
+    message = str(caught.value)
+    assert "tensor a??[2Jb?xxx" in message
+    assert message.isprintable()
+    assert len(message) == 1000
+    assert caught.value.report.splitlines()[1] == "tensor é is not known"
+
+
 @pytest.mark.parametrize("state", [{}, {"a": torch.zeros(2)}, {"conv_first.weight": torch.zeros(64, 3, 3, 3)}])
 def test_tensors_of_something_else(state: Tensors) -> None:
     with pytest.raises(ModelError, match="its tensors are not those of any known network"):

@@ -49,11 +49,10 @@ def decode(net: VideoINR, frame0: Tensor, frame1: Tensor, t: float, size: tuple[
     flow = run(net.flow_imnet, continuous, sample(feature_map, query), sample(frames, query))
 
     # 3. what the flow leads to
-    if net.config.grid == "reference":
-        start = lattice(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width))
-        units = torch.tensor([(width - 1) / 2, (height - 1) / 2])
-    else:
-        start, units = query, torch.tensor([width / 2, height / 2])
+    # For a single row or column the reference divides by zero; it takes the consistent grid here.
+    corner = [net.config.grid == "reference" and n > 1 for n in size]
+    start = lattice(*(torch.linspace(-1, 1, n) if corner[i] else centres(n) for i, n in enumerate(size)))
+    units = torch.tensor([(n - 1) / 2 if corner[i] else n / 2 for i, n in enumerate(size)]).flip(0)  # x, y
     grids = [(start + ends.movedim(1, -1) / units).clamp(-1 + 1e-6, 1 - 1e-6) for ends in flow.chunk(2, dim=1)]
     rgb = run(net.encode_imnet, *(sample(maps, grid) for maps in (continuous, feature_map, frames) for grid in grids))
     return rgb, flow

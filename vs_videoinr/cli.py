@@ -66,13 +66,18 @@ def _list() -> None:
                 model.origin,
                 f"{size / 1e6:.1f} MB",
                 f"{parameters / 1e6:.2f} M",
-                card.sha256[:12],
-                " ".join(card.description.split()) + (" (default)" if model.name == catalogue.DEFAULT else ""),
+                _one_line(card.sha256)[:12],
+                _one_line(card.description) + (" (default)" if model.name == catalogue.DEFAULT else ""),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _one_line(text: str) -> str:
+    """Lay out what a card says for a terminal, which would obey control characters."""
+    return "".join(character for character in " ".join(text.split()) if character.isprintable())
 
 
 def _import(file: Path, name: str, description: str, force: bool) -> None:

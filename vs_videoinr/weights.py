@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,8 @@ def import_model(path: Path, name: str, description: str = "", *, replace: bool 
     found = checkpoint.read(path)
     architecture, settings = _from_metadata(path, found.metadata)
     verified = _verify(str(path), found.tensors, architecture, settings)
+    if any(model.name == name and model.origin == "bundled" for model in catalogue.models()):
+        raise ModelError(f"model name {name!r} belongs to a bundled model")
     return _store(
         catalogue.user_folder(),
         name,
@@ -158,8 +160,8 @@ def _from_metadata(path: Path, metadata: Mapping[str, str]) -> tuple[str | None,
 def _verify(source: str, tensors: Mapping[str, Tensor], architecture: str | None, settings: _Settings) -> _Verified:
     """Compare every tensor with the network that they should make up, before memory is spent on it."""
 
-    def refuse(reason: str, report: str = "") -> ModelError:
-        return ModelError(f"{source} is not a VideoINR checkpoint: {reason}", report)
+    def refuse(reason: str, problems: Iterable[str] = ()) -> ModelError:
+        return ModelError(f"{source} is not a VideoINR checkpoint: {reason}", problems)
 
     if tensors and all(name.startswith("module.") for name in tensors):  # torch's DataParallel adds it
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
@@ -180,7 +182,7 @@ def _verify(source: str, tensors: Mapping[str, Tensor], architecture: str | None
         with torch.device("meta"):
             network = kind(config)
     except ModelError as error:
-        raise refuse(str(error), error.report) from None
+        raise refuse(str(error)) from None
     except (RuntimeError, OverflowError, ValueError) as error:
         raise refuse(f"its sizes make no network ({str(error).splitlines()[0][:120]})") from None
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
@@ -188,7 +190,7 @@ def _verify(source: str, tensors: Mapping[str, Tensor], architecture: str | None
     problems = _compare(expected, {name: tensor for name, tensor in tensors.items() if name not in unused})
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise refuse(problems[0] + more, "\n".join(problems))
+        raise refuse(problems[0] + more, problems)
     return _Verified(network, {name: tensors[name] for name in expected})
 
 
@@ -217,5 +219,5 @@ def _dimensions(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "a single value"
 
 
-def _listing(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    return "\n".join(f"{name} {_dimensions(shape)}" for name, shape in shapes.items())
+def _listing(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    return [f"{name} {_dimensions(shape)}" for name, shape in shapes.items()]

@@ -86,8 +86,10 @@ class VideoINRField(VideoField):
         self._colour_t, self._colour_bias = weight[:, -1], bias
 
     def nbytes(self) -> int:
-        """Bytes of the projected maps."""
-        return sum(table.nbytes for table in (self._spatial_table, self._temporal_table, self._colour_table))
+        """Bytes of the projected maps and of the weights prepared for sampling them."""
+        tables = (self._spatial_table, self._temporal_table, self._colour_table)
+        rests = (self._spatial, self._temporal, self._colour)
+        return sum(table.nbytes for table in tables) + sum(rest.nbytes() for rest in rests)
 
     def sample(self, t: float, size: tuple[int, int], *, check: _Check | None = None) -> Tensor:
         """Return the frame at time `t` as float32 (B, 3, height, width) for `size` (height, width)."""

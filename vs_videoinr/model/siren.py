@@ -77,6 +77,10 @@ class SirenRest:
     def __init__(self, layers: list[tuple[Tensor, Tensor]]) -> None:
         self._layers = layers
 
+    def nbytes(self) -> int:
+        """Bytes of the prepared weights."""
+        return sum(weight.nbytes + bias.nbytes for weight, bias in self._layers)
+
     def __call__(self, preactivation: Tensor) -> Tensor:
         """Map the first layer's (P, hidden) values before their sine, which are overwritten, to (P, outputs)."""
         x = preactivation
