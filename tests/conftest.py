@@ -12,16 +12,23 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import vapoursynth as vs
 
+import vs_videoinr
 from vs_videoinr import weights
 from vs_videoinr.model.videoinr import VideoINR, VideoINRConfig
 
 Clips = Callable[..., Any]
+
+
+def pytest_report_header() -> str:
+    """Say what is tested: `pytest` takes the installed package, `python -m pytest` the checkout's Python."""
+    return f"vs_videoinr: {Path(vs_videoinr.__file__).parent}"
 
 
 @pytest.fixture(scope="session")

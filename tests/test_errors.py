@@ -304,7 +304,7 @@ def test_a_first_frame_that_fails(core: Any, moving: Any, tiny: str) -> None:
 def run(script: str, *arguments: str) -> str:
     """Run a Python script in a process of its own; return what it prints."""
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-P", "-c", script, *arguments], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

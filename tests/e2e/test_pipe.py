@@ -29,7 +29,7 @@ needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmp
 
 
 def probe(path: Path) -> dict[str, dict[str, Any]]:
-    command = ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json", path]
+    command: list[str | Path] = ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json", path]
     done = subprocess.run(command, capture_output=True, check=True, timeout=60)
     return {stream["codec_type"]: stream for stream in json.loads(done.stdout)["streams"]}
 
@@ -44,7 +44,21 @@ clip = clip.resize.Bicubic(32, 18)
 core.videoinr.Upscale(clip, scale=3.5, fps_num=240, model=tiny).set_output()
 """)
     out = tmp_path / "out.mp4"
-    encode = ["ffmpeg", "-v", "error", "-i", "-", "-i", BUNNY, "-map", "0:v", "-map", "1:a", "-c:v", "libx264"]
+    encode: list[str | Path] = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-i",
+        "-",
+        "-i",
+        BUNNY,
+        "-map",
+        "0:v",
+        "-map",
+        "1:a",
+        "-c:v",
+        "libx264",
+    ]
     encode += ["-preset", "ultrafast", "-c:a", "copy", out]
     with subprocess.Popen([vspipe, "-c", "y4m", path, "-"], stdout=subprocess.PIPE, env=environment) as pipe:
         encoder = subprocess.run(encode, stdin=pipe.stdout, check=False, timeout=300)
@@ -70,7 +84,7 @@ def test_the_stream_holds_frames_and_nothing_else(vspipe: Path, environment: dic
     )
     seen = set()
     for requests in ("1", "3", "8"):
-        command = [vspipe, "-c", "y4m", "-r", requests, path, "-"]
+        command: list[str | Path] = [vspipe, "-c", "y4m", "-r", requests, path, "-"]
         done = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=120)
         header, _, frames = done.stdout.partition(b"\n")
         assert re.fullmatch(rb"YUV4MPEG2 C420(jpeg|mpeg2)? W96 H36 F60:1 Ip A0:0 XLENGTH=7", header)
@@ -90,7 +104,7 @@ def test_timecodes_end_with_the_source(
         + "core.videoinr.Upscale(clip, factor_num=3, model=tiny).set_output()"
     )
     codes = tmp_path / "timecodes.txt"
-    command = [vspipe, "-t", codes, path, "--"]
+    command: list[str | Path] = [vspipe, "-t", codes, path, "--"]
     subprocess.run(command, env=environment, capture_output=True, check=True, timeout=120)
     times = [float(line) for line in codes.read_text().splitlines()[1:]]
     first, later = Fraction(1001, 72), Fraction(100, 3)  # milliseconds

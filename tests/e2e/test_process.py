@@ -18,7 +18,7 @@ EnvironmentFactory = Callable[[], ManagedEnvironment]
 
 def run(script: str, *arguments: str) -> str:
     """Run a Python script in a process of its own that has to end well and silently; return what it prints."""
-    command = [sys.executable, "-X", "faulthandler", "-c", script, *arguments]
+    command = [sys.executable, "-P", "-X", "faulthandler", "-c", script, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
