@@ -20,11 +20,11 @@ from torch import Tensor
 
 from vs_videoinr.model.base import VideoField
 from vs_videoinr.model.coordinates import Padding, bilinear_taps, cell_position, lattice_axis, warp, warp_axis
-from vs_videoinr.model.siren import Siren
+from vs_videoinr.model.siren import Siren, affine
 
 #: Output pixels evaluated at a time. On a CPU the widest activations of a chunk stay in the cache; on a GPU a chunk
 #: fills the machine. The largest moment is two activations of the widest layer and the taps of the third stage: at the
-#: published size 2 · 256 · 4 + 400 bytes, about 2.5 KB per chunk pixel in float32.
+#: published size 2 · 256 · 4 bytes and some 900 more: 3 KB per chunk pixel in float32, as measured.
 CHUNK_PIXELS = {"cpu": 8192, "cuda": 1 << 18}
 
 _Check = Callable[[], None]
@@ -71,13 +71,13 @@ class VideoINRField(VideoField):
 
         continuous = sirens.spatial.outputs
         weight, bias = sirens.temporal.first_layer()  # columns: continuous feature, maps, t
-        self._temporal_continuous = weight[:, :continuous].t().contiguous()
+        self._temporal_continuous = weight[:, :continuous].contiguous()
         self._temporal_table = maps @ weight[:, continuous:-1].t()
         self._temporal_t, self._temporal_bias = weight[:, -1], bias
 
         weight, bias = sirens.colour.first_layer()
         # Columns: continuous feature at both ends, feature maps at both, frames at both, t.
-        self._colour_continuous = [part.t() for part in weight[:, : 2 * continuous].chunk(2, dim=1)]
+        self._colour_continuous = [part.contiguous() for part in weight[:, : 2 * continuous].chunk(2, dim=1)]
         ends_features = weight[:, 2 * continuous : 2 * (continuous + features)].chunk(2, dim=1)
         ends_frames = weight[:, 2 * (continuous + features) : -1].chunk(2, dim=1)
         self._colour_table = torch.cat(  # rows: the cells as seen at the end in frame 0, then at the end in frame 1
@@ -139,8 +139,9 @@ class VideoINRField(VideoField):
             lattice_term = y_term[y].add_(x_term[x])
             for item in range(batch):
                 feature = self._spatial(self._spatial_table[item].index_select(0, nearest).add_(lattice_term))
-                hidden = _interpolate(self._temporal_table[item], taps, weights).add_(temporal_bias)
-                flow[item, chunk] = self._temporal(hidden.addmm_(feature, self._temporal_continuous)).float()
+                hidden = affine(feature, self._temporal_continuous, temporal_bias)
+                hidden.add_(_interpolate(self._temporal_table[item], taps, weights))
+                flow[item, chunk] = self._temporal(hidden).float()
                 if continuous is None:
                     continuous = feature.new_empty(batch, pixels, feature.shape[1])
                 continuous[item, chunk] = feature
@@ -181,7 +182,7 @@ class VideoINRField(VideoField):
             taps, weights = (torch.cat(parts, dim=1) for parts in zip(*coarse, strict=True))
             hidden = _interpolate(table, taps, weights.to(dtype)).add_(bias)
             for (taps, weights), weight in zip(fine, self._colour_continuous, strict=True):
-                hidden.addmm_(_interpolate(continuous, taps, weights.to(dtype)), weight)
+                hidden.add_(affine(_interpolate(continuous, taps, weights.to(dtype)), weight, None))
             rgb[:, chunk] = self._colour(hidden).t().float()
 
     @staticmethod
