@@ -35,7 +35,7 @@ class BuildPlugin(build_ext):
             ext.extra_compile_args = ["-std=c11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"]
         if sys.platform.startswith("linux"):
             # A core unloads its plugins when it goes; callbacks of another core may still be running in this one.
-            ext.extra_link_args = ["-Wl,-z,nodelete"]
+            ext.extra_link_args = ["-Wl,-z,nodelete", "-s"]
         try:
             super().build_extension(ext)
         except (CCompilerError, ExecError, PlatformError) as error:

@@ -292,6 +292,15 @@ def test_a_later_frame_that_is_interlaced(core: Any, moving: Any, tiny: str) -> 
     )
 
 
+@pytest.mark.parametrize("before", ["", "x"])
+def test_a_message_is_cut_between_characters(core: Any, moving: Any, tiny: str, before: str) -> None:
+    with pytest.raises(vs.Error) as raised:
+        core.videoinr.Upscale(moving(), scale=2, model=tiny, device=before + "é" * 4000)
+    text = str(raised.value)
+    assert text.endswith("ééé")
+    assert 4090 <= len(text.encode()) <= 4095
+
+
 def test_a_first_frame_that_fails(core: Any, moving: Any, tiny: str) -> None:
     broken = core.std.FrameEval(moving(), lambda **_: None)
     with pytest.raises(vs.Error) as raised:

@@ -162,11 +162,13 @@ def version() -> dict[str, list[str]]:
 def describe(error: BaseException) -> str:
     """Return what the user is told of an exception: its own words if they were meant for that."""
     if isinstance(error, UsageError | ModelError | RenderError):
-        return str(error)
-    if is_out_of_memory(error):
-        return "out of memory"
-    _logger.debug("unexpected exception", exc_info=error)
-    return f"internal error, please report it: {type(error).__name__}: {error}"
+        text = str(error)
+    elif is_out_of_memory(error):
+        text = "out of memory"
+    else:
+        _logger.debug("unexpected exception", exc_info=error)
+        text = f"internal error, please report it: {type(error).__name__}: {error}"
+    return text.encode(errors="replace").decode()  # names of files need not be UTF-8
 
 
 def _about(model: catalogue.Model) -> str:

@@ -46,7 +46,7 @@ class Renderer:
     ) -> None:
         self.source_size = source_size
         self.size = size
-        self._network = network
+        self._network: Network | None = network
         self._device = device
         self._dtype = dtype
         self._closed = False
@@ -81,6 +81,7 @@ class Renderer:
         if not self._closed:
             self._closed = True
             self._fields.clear()
+            self._network = None
             worker.release(self._device)
 
     def _run(self, work: Callable[[], None]) -> None:
@@ -90,11 +91,8 @@ class Renderer:
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-        # Other pairs' fields may be what is in the way.
-        self._fields.clear()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
         try:
+            self._worker.run(self._make_room)
             self._worker.run(work)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -106,15 +104,24 @@ class Renderer:
                 f"size first{remedies}"
             ) from None
 
+    def _make_room(self) -> None:
+        """Let go of other pairs' fields, which may be what is in the way."""
+        self._fields.clear()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def _check(self) -> None:
         if self._closed or worker.exiting.is_set():
             raise worker.Abandoned
 
     def _render(self, pair: tuple[int, int], t: float, frame0: Planes, frame1: Planes, output: Planes) -> None:
         self._check()
+        network = self._network
+        if network is None:
+            raise worker.Abandoned
         field = self._fields.get(pair)
         if field is None:
-            field = self._network.encode(self._read(frame0), self._read(frame1))
+            field = network.encode(self._read(frame0), self._read(frame1))
             self._remember(pair, field)
         else:
             self._fields.move_to_end(pair)

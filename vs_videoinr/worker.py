@@ -31,7 +31,7 @@ class Worker:
     def __init__(self, device: torch.device) -> None:
         self._queue: SimpleQueue[tuple[Callable[[], None], Future[None]] | None] = SimpleQueue()
         # A daemon: nothing must wait for it when the interpreter goes, whatever it is doing.
-        threading.Thread(target=_run, args=(self._queue,), name=f"videoinr-{device}", daemon=True).start()
+        threading.Thread(target=_run, args=(self._queue, device), name=f"videoinr-{device}", daemon=True).start()
 
     def run(self, call: Callable[[], None]) -> None:
         """Run `call` and return when it is done; raises what it raises."""
@@ -44,7 +44,7 @@ class Worker:
         self._queue.put(None)
 
 
-def _run(queue: SimpleQueue[tuple[Callable[[], None], Future[None]] | None]) -> None:
+def _run(queue: SimpleQueue[tuple[Callable[[], None], Future[None]] | None], device: torch.device) -> None:
     with torch.inference_mode():
         while (job := queue.get()) is not None:
             call, done = job
@@ -55,10 +55,14 @@ def _run(queue: SimpleQueue[tuple[Callable[[], None], Future[None]] | None]) -> 
             else:
                 done.set_result(None)
             del job, call, done  # or the last frame's memory would stay until the next one comes
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.empty_cache()  # torch would keep what it no longer needs from everybody else on the GPU
 
 
-_lock = threading.Lock()
-_workers: dict[torch.device, tuple[Worker, int]] = {}
+# Reloading this module keeps its globals, so that workers in use stay known to the filters made afterwards.
+_lock: threading.Lock = globals().get("_lock", threading.Lock())
+_workers: dict[torch.device, tuple[Worker, int]] = globals().get("_workers", {})
 
 
 def acquire(device: torch.device) -> Worker:

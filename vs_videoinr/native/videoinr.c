@@ -45,7 +45,8 @@
 #define VIDEOINR_MINOR 0
 #endif
 
-enum { MESSAGE_SIZE = 1024 };
+/* Messages, what stands behind the function's name in them, and others' words within that. */
+enum { MESSAGE_SIZE = 4096, TEXT_SIZE = MESSAGE_SIZE - 16, REASON_SIZE = TEXT_SIZE - 80 };
 
 /* ---------------------------------------------------------------- Python, found in the process */
 
@@ -141,10 +142,19 @@ static int enter(const Python *p, int *gil) {
 
 /* "Function: text" on one line. */
 static void say(char *message, const char *function, const char *text) {
-    snprintf(message, MESSAGE_SIZE, "%s: %s", function, text);
+    int length = snprintf(message, MESSAGE_SIZE, "%s: %s", function, text);
     for (char *c = message; *c; c++)
         if ((unsigned char)*c < ' ')
             *c = ' ';
+    /* What does not fit is cut off, but not within one of UTF-8's characters. */
+    if (length >= MESSAGE_SIZE) {
+        size_t end = MESSAGE_SIZE - 1;
+        while (end > 0 && ((unsigned char)message[end - 1] & 0xC0) == 0x80)
+            end--;
+        if (end > 0 && (unsigned char)message[end - 1] >= 0xC0)
+            end--;
+        message[end] = '\0';
+    }
 }
 
 /* Turn the Python exception that is set into a message; vs_videoinr.filter.describe knows which words to use. */
@@ -160,7 +170,7 @@ static void say_raised(const Python *p, char *message, const char *function) {
         p->clear_error();
         PyObject *why = raised ? p->call_method(raised, "__str__", NULL) : NULL;
         const char *words = why ? p->utf8(why, NULL) : NULL;
-        char line[MESSAGE_SIZE - 64];
+        char line[TEXT_SIZE];
         snprintf(line, sizeof line, "cannot use the Python package vs_videoinr: %s", words ? words : "unknown reason");
         say(message, function, line);
         p->decref(why);
@@ -672,8 +682,8 @@ static uint32_t format_id(const VSVideoFormat *f, VSCore *core, const VSAPI *vsa
 
 /* Choose how to go back to the clip's format, from its first frame. */
 static int learn_colour(Engine *e, VSNode *guarded, char *message, const VSAPI *vsapi) {
-    char why[MESSAGE_SIZE - 64] = "";
-    char text[MESSAGE_SIZE];
+    char why[REASON_SIZE] = "";
+    char text[TEXT_SIZE];
     const VSFrame *frame = vsapi->getFrame(0, guarded, why, sizeof why);
     if (!frame) {
         size_t own = strlen(e->function);
@@ -695,8 +705,8 @@ static int learn_colour(Engine *e, VSNode *guarded, char *message, const VSAPI *
 
 /* A frame that resize cannot convert fails here, at creation, and not in the middle of an encode. */
 static int try_frame(const Engine *e, VSNode *node, char *message, const VSAPI *vsapi) {
-    char why[MESSAGE_SIZE - 64] = "";
-    char text[MESSAGE_SIZE];
+    char why[REASON_SIZE] = "";
+    char text[TEXT_SIZE];
     const VSFrame *frame = vsapi->getFrame(0, node, why, sizeof why);
     if (!frame) {
         snprintf(text, sizeof text, "the clip cannot be converted to RGB: %s", why);

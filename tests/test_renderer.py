@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vs_videoinr import filter as entry
+from vs_videoinr import renderer as module
+from vs_videoinr import weights
+from vs_videoinr.errors import ModelError
+from vs_videoinr.model.base import VideoField
+from vs_videoinr.model.videoinr import VideoINR
+from vs_videoinr.renderer import Planes, Renderer, RenderError
+
+WIDTH, HEIGHT = 12, 8
+SIZE = 18, 12
+CPU = torch.device("cpu")
+
+
+class Counting(VideoINR):
+    """A network that counts its pairs."""
+
+    def __init__(self, path: str) -> None:
+        like = weights.load(path)
+        assert isinstance(like, VideoINR)
+        super().__init__(like.config)
+        self.load_state_dict(like.state_dict())
+        self.pairs = 0
+
+    def encode(self, frame0: Tensor, frame1: Tensor) -> VideoField:
+        self.pairs += 1
+        return super().encode(frame0, frame1)
+
+
+@pytest.fixture
+def network(tiny: str) -> Counting:
+    return Counting(tiny)
+
+
+def planes(values: NDArray[np.float32], padding: int = 5) -> Planes:
+    """Planes in memory as VapourSynth has them: rows longer than the picture."""
+    found = []
+    for plane in values:
+        rows = np.full((plane.shape[0], plane.shape[1] + padding), 7, np.float32)
+        rows[:, : plane.shape[1]] = plane
+        found.append((memoryview(rows).cast("B"), rows.strides[0]))
+    return tuple(found)
+
+
+def picture(of: Planes, size: tuple[int, int]) -> NDArray[np.float32]:
+    return np.stack([np.ndarray(size[::-1], np.float32, memory, strides=(stride, 4)) for memory, stride in of])
+
+
+def frame(n: int, channels: int = 3) -> NDArray[np.float32]:
+    return np.random.default_rng(n).random((channels, HEIGHT, WIDTH), np.float32)
+
+
+def render(renderer: Renderer, left: int, t: float, channels: int = 3) -> NDArray[np.float32]:
+    out = planes(np.zeros((channels, SIZE[1], SIZE[0]), np.float32))
+    renderer.render(left, left + 1, t, planes(frame(left, channels)), planes(frame(left + 1, channels)), out)
+    return picture(out, SIZE)
+
+
+@pytest.fixture
+def renderer(network: Counting) -> Renderer:
+    return Renderer(network, CPU, torch.float32, (WIDTH, HEIGHT), SIZE)
+
+
+def test_a_pair_is_encoded_once_while_it_is_remembered(renderer: Renderer, network: Counting) -> None:
+    first = [render(renderer, 0, t) for t in (0, 0.25, 0.5)]
+    assert network.pairs == 1
+    for n in range(1, module.CACHE_FIELDS + 1):
+        render(renderer, n, 0.5)
+    again = [render(renderer, 0, t) for t in (0.5, 0.25, 0)]
+    assert network.pairs == module.CACHE_FIELDS + 2
+    assert all(map(np.array_equal, first, reversed(again)))
+    renderer.close()
+
+
+def test_fields_are_bounded_by_their_bytes(
+    renderer: Renderer, network: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CACHE_BYTES", 1)
+    for n in (0, 0, 1, 0):
+        render(renderer, n, 0.5)
+    assert network.pairs == 3
+    renderer.close()
+
+
+def test_it_is_what_the_network_says(renderer: Renderer, network: Counting) -> None:
+    with torch.inference_mode():
+        field = network.encode(*(torch.from_numpy(frame(n))[None] for n in (3, 4)))
+        expected = field.sample(0.75, SIZE[::-1])[0].clamp(0, 1).numpy()
+    assert np.array_equal(render(renderer, 3, 0.75), expected)
+    renderer.close()
+
+
+def test_what_is_no_number_counts_as_black(renderer: Renderer) -> None:
+    broken, black = frame(0), frame(0)
+    broken[:, 2, 3], black[:, 2, 3] = np.nan, 0
+    broken[0, 4, 4], black[0, 4, 4] = np.inf, 1
+    results = []
+    for left, values in enumerate((broken, black)):
+        out = planes(np.zeros((3, SIZE[1], SIZE[0]), np.float32))
+        renderer.render(left, left, 0, planes(values), planes(values), out)
+        results.append(picture(out, SIZE))
+    assert np.isfinite(results[0]).all()
+    assert np.array_equal(results[0], results[1])
+    renderer.close()
+
+
+def test_rows_are_not_written_beyond_their_end(renderer: Renderer) -> None:
+    out = planes(np.zeros((3, SIZE[1], SIZE[0]), np.float32))
+    renderer.render(0, 1, 0.5, planes(frame(0)), planes(frame(1)), out)
+    assert (picture(out, (SIZE[0] + 5, SIZE[1]))[..., SIZE[0] :] == 7).all()
+    renderer.close()
+
+
+def test_closing_abandons_the_work(renderer: Renderer, tiny: str) -> None:
+    class Closing(Counting):
+        def encode(self, frame0: Tensor, frame1: Tensor) -> VideoField:
+            field = super().encode(frame0, frame1)
+            closing.close()
+            return field
+
+    closing = Renderer(Closing(tiny), CPU, torch.float32, (WIDTH, HEIGHT), SIZE)
+    for _ in range(2):
+        with pytest.raises(RenderError, match="abandoned"):
+            render(closing, 0, 0.5)
+    render(renderer, 0, 0.5)  # others go on
+    renderer.close()
+
+
+def test_messages() -> None:
+    assert entry.describe(entry.UsageError("scale is wrong")) == "scale is wrong"
+    assert entry.describe(ModelError("model is wrong")) == "model is wrong"
+    assert entry.describe(RenderError("too large")) == "too large"
+    assert entry.describe(MemoryError()) == "out of memory"
+    assert entry.describe(ModelError("no model \udcff")) == "no model ?"
+    assert entry.describe(KeyError("x")) == "internal error, please report it: KeyError: 'x'"
