@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""Put a trained model into the package: python scripts/publish.py RUN_FOLDER CLIP.mp4 ….
+
+Measures it on the clips as scripts/evaluate.py does (2x and 4x size, 2x rate, against Spline36 and blending), and
+writes weights and card to vs_videoinr/models. What the card says of data and licences comes from
+NAME.card.yaml beside the training's configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import platform
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+from evaluate import Scores, mean, measure, reduced
+from training.baselines import BASELINES, ours
+from training.clips import cached
+
+from vs_videoinr import catalogue, weights
+
+ROOT = Path(__file__).resolve().parents[1]
+BASELINE = "Spline36 + blend"
+
+
+def scores(model: Path, clips: list[Path]) -> dict[str, Any]:
+    """PSNR on Y in dB of the model and the baseline, at source times and between."""
+    result: dict[str, Any] = {
+        "what": f"PSNR on Y in dB: [at source times, between], 2x rate, clips {', '.join(c.stem for c in clips)}",
+        "measured": f"{dt.datetime.now(dt.UTC).date()}, CPU ({platform.machine()})",
+    }
+    for size in (2.0, 4.0):
+        everything: defaultdict[str, Scores] = defaultdict(list)
+        for clip in clips:
+            low, truth = reduced(cached(clip, Path("runs/frames"))[:33], size)
+            for name, method in ((model.stem, ours(str(model))), (BASELINE, BASELINES[BASELINE])):
+                everything[name] += measure(method, low, truth, 2)
+        result[f"{size:g}x"] = {
+            name: [round(mean(rows, place, "psnr"), 2) for place in ("source", "between")]
+            for name, rows in everything.items()
+        }
+    return result
+
+
+def main() -> None:
+    """Measure, then write both files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("clips", type=Path, nargs="+")
+    arguments = parser.parse_args()
+    name = arguments.run.name
+    trained = catalogue.Model(name, "imported", arguments.run)
+    about = yaml.safe_load((ROOT / "scripts" / "configs" / f"{name}.card.yaml").read_text())
+    weights.save(
+        weights.load(trained.weights),
+        ROOT / "vs_videoinr" / "models",
+        name,
+        training=trained.card().training,
+        scores=scores(trained.weights, arguments.clips),
+        **about,
+    )
+
+
+if __name__ == "__main__":
+    main()
