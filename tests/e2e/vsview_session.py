@@ -18,6 +18,7 @@ from typing import Any
 
 from PySide6.QtCore import QCoreApplication, QEvent
 from vsview.app.main import Application, MainWindow
+from vsview.app.plugins.manager import PluginManager
 
 
 def resident() -> int:
@@ -35,6 +36,7 @@ def wait(app: Any, done: Any, what: str, seconds: float = 60) -> None:
 
 def session(script: Path, picture: Path) -> dict[str, Any]:
     app = Application([], no_settings=True)
+    PluginManager.load()
     window = MainWindow()
     window.show()
     button, loading = window.load_new_script(script)
