@@ -63,7 +63,13 @@ class Trainer:
         self.net = WarpINR(WarpINR.Config(**config["network"])).to(device)
         self.net.to(memory_format=torch.channels_last)
         self.ema = copy.deepcopy(self.net).requires_grad_(False)
-        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=config["rate"], betas=(0.9, 0.99))
+        # The usual eps would drown the gradients of all that lies behind a head that begins near zero.
+        decoder = set(self.net.decoder.parameters())
+        groups = [
+            {"params": [p for p in self.net.parameters() if p not in decoder], "rate": config["rate"]},
+            {"params": list(self.net.decoder.parameters()), "rate": config["decoder_rate"]},
+        ]
+        self.optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
         self.step, self.seconds = 0, 0.0
         data = config["data"]
         common = (data["batch"], data["side"], data["window"])
@@ -97,7 +103,7 @@ class Trainer:
         done = min(1.0, self.progress())
         fall = 1.0 if done < alone else 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (done - alone) / (1 - alone)))
         for group in self.optimiser.param_groups:
-            group["lr"] = self.config["rate"] * fall * min(1.0, (self.step + 1) / self.config["warmup"])
+            group["lr"] = group["rate"] * fall * min(1.0, (self.step + 1) / self.config["warmup"])
         if done < alone:
             loss = total = self.motion_loss(self.photographs.make_motion())
         else:

@@ -59,6 +59,7 @@ def _without_motion(decoder: warpinr.Decoder) -> warpinr.Decoder:
     twin = warpinr.Decoder(SMALL).requires_grad_(False)
     twin.load_state_dict(decoder.state_dict())
     twin.time_out.weight[:4] = 0
+    assert twin.time_out.bias is not None
     twin.time_out.bias[:4] = 0
     return twin
 
@@ -111,7 +112,7 @@ def test_a_known_shift_is_followed() -> None:
     """With flows that are right, the middle frame of a pan is the pan's middle."""
     torch.manual_seed(0)
     net = WarpINR(SMALL).requires_grad_(False)
-    for layer in (net.decoder.time_out, net.decoder.rgb):
+    for layer in (net.decoder.time_out, net.decoder.rgb, net.decoder.detail):
         layer.weight.zero_()
     line = torch.arange(48.0)
 

@@ -41,6 +41,7 @@ def scripts_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_motion_of_photographs_leads_from_one_frame_to_the_other(photos: Path) -> None:
     from training.photographs import Photographs
+
     from vs_videoinr.model.motion import warp
 
     source = Photographs(photos, 4, 64, 64, 8.0, torch.device("cpu"), seed=4)
@@ -122,6 +123,7 @@ def test_training_stopped_and_resumed_is_training_that_never_stopped(photos: Pat
             "budget": {"minutes": 1e6, "steps": steps},
             "motion_share": 0.0,
             "rate": 0.001,
+            "decoder_rate": 0.001,
             "warmup": 1000000,  # the rate must not depend on where this run is to end
             "ema": 0.9,
             "flow_weight": 0.01,
@@ -130,8 +132,8 @@ def test_training_stopped_and_resumed_is_training_that_never_stopped(photos: Pat
         }
         file = tmp_path / "tiny.yaml"
         file.write_text(yaml.safe_dump(config))
-        command = [sys.executable, "scripts/train.py", file, "--run", tmp_path / folder, "--device", "cpu"]
-        subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=300)
+        command: list[str | Path] = [sys.executable, "scripts/train.py", file, "--run", tmp_path / folder]
+        subprocess.run([*command, "--device", "cpu"], check=True, cwd=ROOT, capture_output=True, timeout=300)
         return load_file(tmp_path / folder / "tiny.safetensors")
 
     straight = train(6, "straight")

@@ -33,6 +33,7 @@ from vs_videoinr.model.motion import (
     warp,
 )
 
+EDGES = 8.0  # brings a picture's differences from its own blur to the size of features
 CHUNK = 1 << 16  # output pixels decoded at a time: about 1.2 kB of temporaries each, and small enough to stay in cache
 
 
@@ -67,18 +68,24 @@ class Decoder(nn.Module):
         self.time_motion = nn.Conv2d(5, lattice, 1, bias=False)
         self.time_conv = nn.Conv2d(lattice, lattice, 3, padding=1)
         self.time_out = nn.Conv2d(lattice, 5, 3, padding=1)
-        # decoder: first layer on the maps, again before sampling; then phase and pixel size enter
+        # decoder: amplitudes, again from the maps before they are sampled, times sines of the place in the pixel
         self.first = nn.Conv2d(config.width, width, 1)
-        self.phase = nn.Conv2d(4, width, 1, bias=False)
-        self.cell = nn.Conv2d(2, width, 1, bias=False)
+        self.edges = nn.Conv2d(3, width, 5, padding=2, padding_mode="replicate", bias=False)
+        self.phase = nn.Conv2d(4, width, 1)
+        self.cell = nn.Conv2d(2, width, 1)
+        self.detail = nn.Conv2d(width, 3, 1, bias=False)
         self.second = nn.Conv2d(2 * width, width, 1)
         self.rgb = nn.Conv2d(width, 3, 1)
         with torch.no_grad():
-            # SIREN's initialisation with its frequency inside the weights: arguments of the sines spread over ±1.7.
-            for layer in (self.first, self.phase, self.cell, self.second):
+            # SIREN's initialisation with its frequency inside the weights.
+            for layer in (self.phase, self.second):
                 bound = math.sqrt(6 / layer.in_channels)
                 layer.weight.uniform_(-bound, bound)
+            # how much of a feature there is at a pixel size: the same at all, to begin with
+            for parameter, value in zip(self.cell.parameters(), (0.0, 1.0), strict=True):
+                parameter.fill_(value)
         start_small(self.time_out)
+        start_small(self.detail)
         start_small(self.rgb)
 
     def lattice(self, field: WarpField, t: float) -> Tensor:
@@ -96,12 +103,25 @@ class Decoder(nn.Module):
         change = self.time_out(x).float()
         return torch.cat((-t * (va + change[:, :2]), (1 - t) * (vb + change[:, 2:4]), change[:, 4:]), 1)
 
+    def amplitudes(self, frame: Tensor, features: Tensor) -> Tensor:
+        """What the sines are multiplied by, (B, width, h, w), from the feature map and straight from the frame's edges.
+
+        The straight way is a linear filter of the frame, which is learned at once and spares the trunk the work.
+        """
+        mean = F.avg_pool2d(F.pad(frame, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+        amplitudes: Tensor = self.first(features) + self.edges((frame - mean) * EDGES)
+        return amplitudes
+
     def look(self, frame: Tensor, first: Tensor, position: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Sample one frame at `position`: its bicubic colour and its first sine layer."""
+        """Sample one frame at `position`: its bicubic colour, and its features as they are at that place in the pixel.
+
+        The features are a local Fourier series: amplitudes that belong to the picture times sines that belong to the
+        place. Detail is linear in the amplitudes, which is why it can be learned from nothing.
+        """
         colour = sample_at(frame, position, "bicubic")
         angle = 2 * math.pi * position
         phase = self.phase(torch.cat((angle.sin(), angle.cos()), 1).to(first.dtype))
-        return colour, torch.sin(sample_at(first, position) + phase + cell)
+        return colour, sample_at(first, position) * torch.sin(phase) * cell
 
     def decode(self, field: WarpField, lattice: Tensor, t: float, query: Tensor, cell: Tensor) -> Tensor:
         """RGB (B, 3, H, W) at the low-resolution pixel positions `query` (1, 2, H, W)."""
@@ -121,8 +141,7 @@ class Decoder(nn.Module):
             colour = weight0 * colour0 + weight1 * colour1
             h = weight0 * h0 + weight1 * h1
             differ = 4 * weight0 * weight1 * (h0 - h1).abs()
-        h = torch.sin(self.second(torch.cat((h, differ), 1)))
-        result: Tensor = colour + self.rgb(h)
+        result: Tensor = colour + self.detail(h) + self.rgb(torch.sin(self.second(torch.cat((h, differ), 1))))
         return result.float()
 
 
@@ -143,7 +162,8 @@ class WarpField(VideoField):
         # back to the network's own precision: training encodes under autocast and decodes without
         own = frame0.dtype
         self.time0, self.time1 = decoder.time0(maps[0]).to(own), decoder.time1(maps[1]).to(own)
-        self.first0, self.first1 = decoder.first(maps[0]).to(own), decoder.first(maps[1]).to(own)
+        self.first0 = decoder.amplitudes(frame0, maps[0]).to(own)
+        self.first1 = decoder.amplitudes(frame1, maps[1]).to(own)
 
     def sample(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
         """See `VideoField.sample`."""
