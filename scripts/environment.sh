@@ -29,4 +29,5 @@ fi
 # vspipe learns here which Python to load; kept inside the environment, away from the user's own settings.
 export XDG_CONFIG_HOME=$PWD/.venv/config
 export PATH=$PWD/.venv/bin:$PATH
+rm -rf build # setuptools would put modules into the wheel that are gone from the checkout
 python -m pip install --quiet --disable-pip-version-check ".[${EXTRAS:?}]"
