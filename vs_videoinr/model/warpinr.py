@@ -6,7 +6,7 @@ features are sampled there and a sine network turns them into RGB) and changes w
 * motion comes from a coarse-to-fine flow between the frames, estimated once per pair (`motion.py`);
 * the result is a difference from the two frames' bicubic enlargements, warped and blended with occlusion weights;
 * the flow at time t is found on the low-resolution grid, and the decoder sees each frame's features by themselves
-  before they are blended with the same weights, so that a still clip stays still;
+  before they are blended with the same weights; where nothing changes nothing moves, so a still picture stays still;
 * sampling uses one consistent grid (pixel centres) and border padding everywhere.
 """
 
@@ -33,6 +33,7 @@ from vs_videoinr.model.motion import (
     warp,
 )
 
+STILL = 0.5 / 255  # two frames that differ by less in a pixel are taken to rest there
 EDGES = 8.0  # brings a picture's differences from its own blur to the size of features
 CHUNK = 1 << 16  # output pixels decoded at a time: about 1.2 kB of temporaries each, and small enough to stay in cache
 
@@ -54,6 +55,27 @@ def _unit(frame: Tensor, multiple: int) -> Tensor:
     """Extend a frame to whole `multiple`s, to the right and below, by its border."""
     height, width = frame.shape[-2:]
     return F.pad(frame, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+
+
+def reach_of_rest(frame0: Tensor, frame1: Tensor) -> Tensor:
+    """How far around each pixel nothing changes between the frames: (B, 1, h, w), one of 0, 1, 4, 16, infinity."""
+    change = (frame0 - frame1).abs().amax(1, keepdim=True).float()
+    rest = torch.where(change.amax((2, 3), keepdim=True) < STILL, math.inf, torch.zeros_like(change))
+    for reach in (1, 4, 16):
+        # a square's maximum is a row's maximum of columns' maxima
+        row = F.max_pool2d(change, (1, 2 * reach + 1), stride=1, padding=(0, reach))
+        square = F.max_pool2d(row, (2 * reach + 1, 1), stride=1, padding=(reach, 0))
+        rest = torch.where(square < STILL, rest.clamp_min(reach), rest)
+    return rest
+
+
+def settle(flow: Tensor, rest: Tensor, motion: Tensor) -> Tensor:
+    """Take away a flow where nothing changes as far around as `motion` leads.
+
+    A still picture stays exactly still, while what hurries across it between the frames keeps its longer motion.
+    """
+    within = (rest + 1 - motion.square().sum(1, keepdim=True).sqrt()).clamp(0, 1)
+    return flow * (1 - within * (rest > 0))
 
 
 class Decoder(nn.Module):
@@ -101,7 +123,9 @@ class Decoder(nn.Module):
         x = warp(field.time0, -t * va) + warp(field.time1, (1 - t) * vb) + self.time_motion(motion)
         x = F.leaky_relu(self.time_conv(F.leaky_relu(x, SLOPE)), SLOPE)
         change = self.time_out(x).float()
-        return torch.cat((-t * (va + change[:, :2]), (1 - t) * (vb + change[:, 2:4]), change[:, 4:]), 1)
+        to0 = settle(va + change[:, :2], field.rest, va)
+        to1 = settle(vb + change[:, 2:4], field.rest, vb)
+        return torch.cat((-t * to0, (1 - t) * to1, change[:, 4:]), 1)
 
     def amplitudes(self, frame: Tensor, features: Tensor) -> Tensor:
         """What the sines are multiplied by, (B, width, h, w), from the feature map and straight from the frame's edges.
@@ -158,7 +182,8 @@ class WarpField(VideoField):
     ) -> None:
         self.decoder = decoder
         self.frame0, self.frame1 = frame0, frame1
-        self.flow01, self.flow10 = flows
+        self.rest = reach_of_rest(frame0, frame1)
+        self.flow01, self.flow10 = (settle(flow, self.rest, flow) for flow in flows)
         # back to the network's own precision: training encodes under autocast and decodes without
         own = frame0.dtype
         self.time0, self.time1 = decoder.time0(maps[0]).to(own), decoder.time1(maps[1]).to(own)
