@@ -12,7 +12,6 @@ import copy
 import json
 import logging
 import math
-import random
 import signal
 import sys
 import time
@@ -23,6 +22,7 @@ import torch
 import yaml
 from torch import Tensor
 from training.clips import Clips
+from training.feed import Feed
 from training.photographs import Photographs
 from training.probe import Probe
 from training.sample import Batch
@@ -75,12 +75,14 @@ class Trainer:
         common = (data["batch"], data["side"], data["window"])
         cache = run.parent / "frames"
         clips = sorted(Path(data["clips"]).glob("*.mp4"))
-        self.clips = Clips(clips, cache, *common, device=device, seed=config["seed"])
-        self.photographs = Photographs(
-            Path(data["photos"]), *common, reach=data["reach"], device=device, seed=config["seed"]
+        seed = config["seed"]
+        self.feed = Feed(
+            Photographs(Path(data["photos"]), *common, reach=data["reach"], device=device, seed=seed),
+            Clips(clips, cache, *common, device=device, seed=seed),
+            data["photographs"],
+            seed,
+            data["workers"],
         )
-        self.generators = [self.clips.random, self.photographs.random]
-        self.choice = random.Random(config["seed"])
         self.probe = Probe(sorted(Path(data["val"]).glob("*.mp4")), cache, device)
         self.state = run / "state.pt"
         if self.state.exists():
@@ -91,12 +93,6 @@ class Trainer:
         budget = self.config["budget"]
         return float(max(self.step / budget["steps"], self.seconds / 60 / budget["minutes"]))
 
-    def next_batch(self) -> Batch:
-        """Draw from photographs or clips, by the configured share."""
-        if self.choice.random() < self.config["data"]["photographs"]:
-            return self.photographs.make()
-        return self.clips.make()
-
     def train_step(self) -> float:
         """One step: the motion alone for the first part of the budget, then everything. Returns the loss."""
         alone = self.config["motion_share"]
@@ -104,10 +100,11 @@ class Trainer:
         fall = 1.0 if done < alone else 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (done - alone) / (1 - alone)))
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * fall * min(1.0, (self.step + 1) / self.config["warmup"])
+        batch = self.feed.get(self.step, motion=done < alone)
         if done < alone:
-            loss = total = self.motion_loss(self.photographs.make_motion())
+            loss = total = self.motion_loss(batch)
         else:
-            loss, total = self.loss(self.next_batch(), self.config["flow_weight"] * fall)
+            loss, total = self.loss(batch, self.config["flow_weight"] * fall)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
@@ -151,9 +148,6 @@ class Trainer:
                 "optimiser": self.optimiser.state_dict(),
                 "step": self.step,
                 "seconds": self.seconds,
-                "random": [generator.get_state() for generator in self.generators],
-                "choice": json.dumps(self.choice.getstate()),
-                "torch": torch.get_rng_state(),
             },
             part,
         )
@@ -168,11 +162,6 @@ class Trainer:
         self.ema.load_state_dict(state["ema"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
-        for generator, random_state in zip(self.generators, state["random"], strict=True):
-            generator.set_state(random_state)
-        version, internal, gauss = json.loads(state["choice"])
-        self.choice.setstate((version, tuple(internal), gauss))
-        torch.set_rng_state(state["torch"])
         log.info("resumed at step %d after %.1f minutes", self.step, self.seconds / 60)
 
     def loop(self, minutes: float) -> None:
@@ -191,7 +180,7 @@ class Trainer:
             self.seconds += after - since
             since = after
             done = self.progress() >= 1 or (after - begun) / 60 >= minutes
-            if done or stop or after - saved > SAVE_MINUTES * 60:
+            if done or after - saved > SAVE_MINUTES * 60:
                 middle, source = self.probe(self.ema)
                 line = {
                     "step": self.step,
@@ -224,7 +213,11 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     config = yaml.safe_load(arguments.config.read_text())
     run = arguments.run or Path("runs") / config["name"]
-    Trainer(config, run, torch.device(arguments.device)).loop(arguments.minutes)
+    trainer = Trainer(config, run, torch.device(arguments.device))
+    try:
+        trainer.loop(arguments.minutes)
+    finally:
+        trainer.feed.close()
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.sample import Batch, Target, disturb, pick_scale, pick_window, shrink
+from training.sample import Batch, Target, disturb, pick_scale, pick_window, seed_of, shrink
 
 Frames = NDArray[np.uint8]  # (N, H, W, 3) RGB
 
 
 def decode(path: Path) -> Frames:
-    """All frames of a clip, decoded by ffmpeg."""
+    """All frames of a clip, decoded by ffmpeg, or by OpenCV on a machine without it."""
+    if shutil.which("ffmpeg") is None:
+        return _decode_opencv(path)
     probe = ["ffprobe", "-v", "error", "-select_streams", "v:0"]
     probe += ["-show_entries", "stream=width,height", "-of", "csv=p=0"]
     text = subprocess.run([*probe, str(path)], check=True, capture_output=True, text=True).stdout
@@ -26,6 +28,15 @@ def decode(path: Path) -> Frames:
     command = ["ffmpeg", "-v", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     raw = subprocess.run(command, check=True, capture_output=True).stdout
     return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
+
+
+def _decode_opencv(path: Path) -> Frames:
+    import cv2
+
+    video, frames = cv2.VideoCapture(str(path)), []
+    while (got := video.read())[0]:
+        frames.append(got[1][:, :, ::-1])
+    return np.stack(frames)
 
 
 def cached(path: Path, folder: Path) -> Frames:
@@ -60,7 +71,7 @@ def to_tensor(frame: Frames, device: torch.device) -> Tensor:
 
 
 class Clips:
-    """Endless batches of moving pieces of real clips."""
+    """Batches of moving pieces of real clips, each made from its number alone."""
 
     def __init__(
         self, files: list[Path], cache: Path, batch: int, side: int, window: int, device: torch.device, seed: int
@@ -73,7 +84,7 @@ class Clips:
         weights = [float(sum(b - a for a, b in cut)) ** 0.5 for _, cut, _ in self.sources]
         self.weights = torch.tensor(weights)
         self.batch, self.side, self.window, self.device = batch, side, window, device
-        self.random = torch.Generator().manual_seed(seed)
+        self.seed, self.random = seed, torch.Generator()
 
     def _int(self, end: int) -> int:
         return int(torch.randint(end, (), generator=self.random))
@@ -101,12 +112,9 @@ class Clips:
         axes = [axis + 1 for axis in range(2) if flip >> axis & 1]
         return [f.flip(axes).transpose(1, 2) if flip & 4 else f.flip(axes) for f in best[1]]
 
-    def __iter__(self) -> Iterator[Batch]:
-        while True:
-            yield self.make()
-
-    def make(self) -> Batch:
-        """Cut one batch at one random scale; time runs forwards or backwards."""
+    def make(self, number: int) -> Batch:
+        """Cut one batch at one random scale."""
+        self.random.manual_seed(seed_of(self.seed, number))
         high = round(self.side * pick_scale(self.random))
         steps = (2, 2, 2, 3, 4)[self._int(5)]
         between = (1 + self._int(steps - 1)) / steps

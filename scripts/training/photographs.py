@@ -8,7 +8,6 @@ smoothly with time; the camera is one more such motion that all layers share.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from training.sample import Batch, Target, disturb, pick_scale, pick_window, shrink
+from training.sample import Batch, Target, disturb, pick_scale, pick_window, seed_of, shrink
 
 PIECE = 640  # photograph pixels a side of a texture
 
@@ -90,15 +89,15 @@ class Layer:
 
 
 class Photographs:
-    """Endless batches of photographs in motion."""
+    """Batches of photographs in motion, each made from its number alone."""
 
     def __init__(
         self, folder: Path, batch: int, side: int, window: int, reach: float, device: torch.device, seed: int
     ) -> None:
         """`side`: low-resolution pixels a side; `reach`: greatest motion of one layer in them; `window`: see Target."""
-        self.images = load(folder)
+        self.images = [image.to(device) for image in load(folder)]
         self.batch, self.side, self.window, self.reach, self.device = batch, side, window, reach, device
-        self.random = torch.Generator().manual_seed(seed)
+        self.seed, self.random = seed, torch.Generator()
 
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.random)
@@ -110,7 +109,7 @@ class Photographs:
             _, height, width = image.shape
             top = int(torch.randint(max(1, height - PIECE + 1), (), generator=self.random))
             left = int(torch.randint(max(1, width - PIECE + 1), (), generator=self.random))
-            piece = image[:, top : top + PIECE, left : left + PIECE].to(self.device, torch.float32) / 255
+            piece = image[:, top : top + PIECE, left : left + PIECE].float() / 255
             if piece.shape[-2:] != (PIECE, PIECE):
                 piece = F.interpolate(piece[None], size=(PIECE, PIECE), mode="bicubic", align_corners=False)[0]
             flip = int(torch.randint(8, (), generator=self.random))
@@ -183,16 +182,14 @@ class Photographs:
         assert flow is not None
         return flow
 
-    def __iter__(self) -> Iterator[Batch]:
-        while True:
-            yield self.make()
-
-    def make(self) -> Batch:
+    def make(self, number: int) -> Batch:
         """Render one batch at one random scale."""
+        self.random.manual_seed(seed_of(self.seed, number))
         return self._make(pick_scale(self.random), times=True)
 
-    def make_motion(self) -> Batch:
+    def make_motion(self, number: int) -> Batch:
         """Render a batch that has no targets but the motion: much cheaper, for the flow's own first lessons."""
+        self.random.manual_seed(seed_of(self.seed, number))
         return self._make(1 + float(self._uniform(1)), times=False)
 
     def _make(self, scale: float, times: bool) -> Batch:

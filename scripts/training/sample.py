@@ -57,6 +57,11 @@ def pick_window(size: tuple[int, int], limit: int, random: torch.Generator) -> t
     return top, left, height, width
 
 
+def seed_of(seed: int, number: int) -> int:
+    """The seed of one batch: training can stop and go on at any number, and batches can be made side by side."""
+    return seed * 1_000_003 + number
+
+
 def pick_scale(random: torch.Generator) -> float:
     """Real scales from 1 to 4; now and then one of the whole factors that people ask for most."""
     if float(torch.rand((), generator=random)) < 0.7:

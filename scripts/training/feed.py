@@ -1,0 +1,59 @@
+"""Batches in order of their numbers, made ahead by threads where there are cores for it."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+
+from training.clips import Clips
+from training.photographs import Photographs
+from training.sample import Batch, seed_of
+
+
+class Feed:
+    """What to train on at every step; the same for a number however often training was stopped before it."""
+
+    def __init__(self, photographs: Photographs, clips: Clips, share: float, seed: int, workers: int) -> None:
+        """`share` of the batches are photographs; `workers` threads make batches ahead, 0 makes them when asked."""
+        self.photographs, self.clips, self.share, self.seed = photographs, clips, share, seed
+        self.local = threading.local()
+        self.ahead = 2 * workers
+        self.pool = ThreadPoolExecutor(workers) if workers else None
+        self.made: dict[tuple[int, bool], Future[Batch]] = {}
+
+    def get(self, number: int, motion: bool) -> Batch:
+        """Batch `number`; with `motion` it is one for the flow alone."""
+        if self.pool is None:
+            return self._make(number, motion)
+        self.made = {key: future for key, future in self.made.items() if key[0] >= number and key[1] == motion}
+        for later in range(number, number + self.ahead + 1):
+            if (later, motion) not in self.made:
+                self.made[later, motion] = self.pool.submit(self._make, later, motion)
+        return self.made.pop((number, motion)).result()
+
+    def close(self) -> None:
+        """Make no more."""
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+
+    def _make(self, number: int, motion: bool) -> Batch:
+        photographs, clips = self._sources()
+        if motion:
+            return photographs.make_motion(number)
+        choice = torch.Generator().manual_seed(seed_of(self.seed + 1, number))
+        if float(torch.rand((), generator=choice)) < self.share:
+            return photographs.make(number)
+        return clips.make(number)
+
+    def _sources(self) -> tuple[Photographs, Clips]:
+        """This thread's own: they share pictures and frames, but not the generator."""
+        if not hasattr(self.local, "sources"):
+            sources = copy.copy(self.photographs), copy.copy(self.clips)
+            for source in sources:
+                source.random = torch.Generator()
+            self.local.sources = sources
+        found: tuple[Photographs, Clips] = self.local.sources
+        return found
