@@ -54,11 +54,12 @@ def main() -> None:
     name = arguments.run.name
     trained = catalogue.Model(name, "imported", arguments.run)
     about = yaml.safe_load((ROOT / "scripts" / "configs" / f"{name}.card.yaml").read_text())
+    training = dict(trained.card().training) | {"note": about.pop("note")}
     weights.save(
         weights.load(trained.weights),
         ROOT / "vs_videoinr" / "models",
         name,
-        training=trained.card().training,
+        training=training,
         scores=scores(trained.weights, arguments.clips),
         **about,
     )
