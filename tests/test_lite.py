@@ -1,0 +1,73 @@
+"""The model in the box: it is the default, light, and better than resizing and blending."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import vapoursynth as vs
+from torch.utils.flop_counter import FlopCounterMode
+
+from vs_videoinr import VideoINR
+from vs_videoinr.model.videoinr import VideoINR as Published
+from vs_videoinr.model.videoinr import VideoINRConfig
+
+pytestmark = pytest.mark.vpy("initial-core", "reloaded-core")
+
+BUNNY = "tests/data/bunny.mp4"
+
+
+def luma_psnr(ours: vs.VideoNode, truth: vs.VideoNode) -> float:
+    """PSNR in dB of all frames' first planes together."""
+    errors = [
+        float(np.square(np.asarray(a[0]).astype(np.float64) - np.asarray(b[0])).mean())
+        for a, b in zip(ours.frames(close=True), truth.frames(close=True), strict=True)
+    ]
+    return float(10 * np.log10(255**2 / np.mean(errors)))
+
+
+def test_it_beats_resizing_and_blending_on_a_real_clip(core: Any, request: pytest.FixtureRequest) -> None:
+    clip = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)[10:31]
+    low = clip[::2].resize.Bicubic(clip.width // 2, clip.height // 2, filter_param_a=0, filter_param_b=0.5)
+    truth = clip[1:-1:2]
+    ours = core.videoinr.Upscale(low, scale=2, factor_num=2)[1:-1:2]
+    blend = core.std.Merge(low[:-1], low[1:]).resize.Spline36(clip.width, clip.height)
+    assert len(ours) == len(truth) == len(blend) == 10
+    assert luma_psnr(ours, truth) > luma_psnr(blend, truth) + 1.0
+
+    sources = core.videoinr.Upscale(low, scale=2)
+    enlarged = low.resize.Spline36(clip.width, clip.height)
+    assert luma_psnr(sources, clip[::2]) > luma_psnr(enlarged, clip[::2])
+
+
+def test_a_still_clip_stays_still(core: Any, request: pytest.FixtureRequest) -> None:
+    """No breathing: no pixel moves by more than one level of 8 bit, whatever the time."""
+    clip = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)
+    still = clip[20] * 2
+    moments = core.videoinr.Query(still.resize.Bicubic(format=vs.RGBS), times=[0, 0.25, 0.5, 0.75, 1], scale=2)
+    frames = [np.stack([np.asarray(f[p]).copy() for p in range(3)]) for f in moments.frames(close=True)]
+    for frame in frames[1:]:
+        assert np.abs(frame - frames[0]).max() * 255 <= 1
+
+
+@pytest.mark.vpy("initial-core")
+def test_it_costs_a_tenth_of_the_published_size_or_less() -> None:
+    """Multiply-adds per low-resolution pixel to encode and per output pixel at 2x and 4x, counted by torch."""
+
+    def cost(net: Any, scale: int) -> tuple[float, float]:
+        pair = torch.rand(2, 1, 3, 32, 32)
+        with torch.no_grad():
+            with FlopCounterMode(display=False) as encoding:
+                field = net.encode(*pair)
+            with FlopCounterMode(display=False) as sampling:
+                field.sample(0.4, (32 * scale, 32 * scale))
+        return encoding.get_total_flops() / 32**2, sampling.get_total_flops() / (32 * scale) ** 2
+
+    published = Published(VideoINRConfig())
+    lite = VideoINR.load("lite")
+    for scale in (2, 4):
+        theirs, ours = cost(published, scale), cost(lite, scale)
+        assert ours[0] * 10 <= theirs[0]
+        assert ours[1] * 10 <= theirs[1]
