@@ -38,7 +38,7 @@ def test_a_source_time_looks_at_its_own_frame_only(net: WarpINR, t: float) -> No
     """Whatever the flow says, at t = 0 the picture is frame 0 enlarged plus detail, and at t = 1 frame 1."""
     field = net.encode(*frames(12, 20))
     before = field.sample(t, (24, 40))
-    for name in ("frame1", "first1") if t == 0 else ("frame0", "first0"):
+    for name in ("frame1", "amplitudes1") if t == 0 else ("frame0", "amplitudes0"):
         getattr(field, name).fill_(0.7)
     torch.testing.assert_close(field.sample(t, (24, 40)), before, rtol=0, atol=0)
 

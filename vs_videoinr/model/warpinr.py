@@ -35,7 +35,7 @@ from vs_videoinr.model.motion import (
 
 STILL = 0.5 / 255  # two frames that differ by less in a pixel are taken to rest there
 EDGES = 8.0  # brings a picture's differences from its own blur to the size of features
-CHUNK = 1 << 16  # output pixels decoded at a time: about 1.2 kB of temporaries each, and small enough to stay in cache
+CHUNK = 1 << 16  # output pixels decoded at a time, which bounds the memory that sampling takes
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Decoder(nn.Module):
         amplitudes: Tensor = self.first(features) + self.edges((frame - mean) * EDGES)
         return amplitudes
 
-    def look(self, frame: Tensor, first: Tensor, position: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    def look(self, frame: Tensor, amplitudes: Tensor, position: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """Sample one frame at `position`: its bicubic colour, and its features as they are at that place in the pixel.
 
         The features are a local Fourier series: amplitudes that belong to the picture times sines that belong to the
@@ -144,21 +144,21 @@ class Decoder(nn.Module):
         """
         colour = sample_at(frame, position, "bicubic")
         angle = 2 * math.pi * position
-        phase = self.phase(torch.cat((angle.sin(), angle.cos()), 1).to(first.dtype))
-        return colour, sample_at(first, position) * torch.sin(phase) * cell
+        phase = self.phase(torch.cat((angle.sin(), angle.cos()), 1).to(amplitudes.dtype))
+        return colour, sample_at(amplitudes, position) * torch.sin(phase) * cell
 
-    def decode(self, field: WarpField, lattice: Tensor, t: float, query: Tensor, cell: Tensor) -> Tensor:
-        """RGB (B, 3, H, W) at the low-resolution pixel positions `query` (1, 2, H, W)."""
-        there = sample_at(lattice, query.expand(lattice.shape[0], -1, -1, -1))
+    def decode(self, field: WarpField, lattice: Tensor | None, t: float, query: Tensor, cell: Tensor) -> Tensor:
+        """RGB (B, 3, H, W) at the low-resolution pixel positions `query` (1, 2, H, W); no `lattice` at source times."""
+        query = query.expand(field.frame0.shape[0], -1, -1, -1)
         cell = self.cell(cell)
-        # At a source time the other frame has no say, and need not be looked at.
-        if t == 0 or t == 1:
-            frame, first = (field.frame0, field.first0) if t == 0 else (field.frame1, field.first1)
-            colour, h = self.look(frame, first, query + there[:, 2 * int(t) :][:, :2], cell)
+        if lattice is None:
+            frame, amplitudes = (field.frame0, field.amplitudes0) if t == 0 else (field.frame1, field.amplitudes1)
+            colour, h = self.look(frame, amplitudes, query, cell)
             differ = torch.zeros_like(h)
         else:
-            colour0, h0 = self.look(field.frame0, field.first0, query + there[:, 0:2], cell)
-            colour1, h1 = self.look(field.frame1, field.first1, query + there[:, 2:4], cell)
+            there = sample_at(lattice, query)
+            colour0, h0 = self.look(field.frame0, field.amplitudes0, query + there[:, 0:2], cell)
+            colour1, h1 = self.look(field.frame1, field.amplitudes1, query + there[:, 2:4], cell)
             odds = there[:, 4:].clamp(-12, 12).exp() * (t / (1 - t))
             weight1 = (odds / (1 + odds)).to(h0.dtype)
             weight0 = 1 - weight1
@@ -187,14 +187,14 @@ class WarpField(VideoField):
         # back to the network's own precision: training encodes under autocast and decodes without
         own = frame0.dtype
         self.time0, self.time1 = decoder.time0(maps[0]).to(own), decoder.time1(maps[1]).to(own)
-        self.first0 = decoder.amplitudes(frame0, maps[0]).to(own)
-        self.first1 = decoder.amplitudes(frame1, maps[1]).to(own)
+        self.amplitudes0 = decoder.amplitudes(frame0, maps[0]).to(own)
+        self.amplitudes1 = decoder.amplitudes(frame1, maps[1]).to(own)
 
     def sample(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
         """See `VideoField.sample`."""
         height, width = size
         rows = max(1, CHUNK // (width * self.frame0.shape[0]))
-        lattice = self.decoder.lattice(self, t)
+        lattice = self._lattice(t)
         parts = []
         for row in range(0, height, rows):
             if check is not None:
@@ -204,14 +204,21 @@ class WarpField(VideoField):
 
     def sample_window(self, t: float, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
         """The part (top, left, height, width) of what `sample` returns: what training looks at."""
-        return self._window(self.decoder.lattice(self, t), t, size, window)
+        return self._window(self._lattice(t), t, size, window)
 
-    def _window(self, lattice: Tensor, t: float, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
+    def _lattice(self, t: float) -> Tensor | None:
+        # At a source time the flow to its frame is nothing and the other frame has no say.
+        return None if t in (0, 1) else self.decoder.lattice(self, t)
+
+    def _window(
+        self, lattice: Tensor | None, t: float, size: tuple[int, int], window: tuple[int, int, int, int]
+    ) -> Tensor:
         top, left, height, width = window
         step = [low / high for low, high in zip(self.frame0.shape[-2:], size, strict=True)]
-        cell = self.first0.new_tensor([math.log2(s) for s in step]).view(1, 2, 1, 1)
-        corner = lattice.new_tensor([left + 0.5, top + 0.5]).view(1, 2, 1, 1)
-        query = (pixel_grid(height, width, lattice) + corner) * lattice.new_tensor(step[::-1]).view(1, 2, 1, 1) - 0.5
+        cell = self.amplitudes0.new_tensor([math.log2(s) for s in step]).view(1, 2, 1, 1)
+        corner = self.flow01.new_tensor([left + 0.5, top + 0.5]).view(1, 2, 1, 1)
+        scale = self.flow01.new_tensor(step[::-1]).view(1, 2, 1, 1)
+        query = (pixel_grid(height, width, scale) + corner) * scale - 0.5
         return self.decoder.decode(self, lattice, t, query, cell)
 
     def nbytes(self) -> int:
