@@ -62,6 +62,8 @@ class Trainer:
         assert config["architecture"] == WarpINR.architecture
         self.net = WarpINR(WarpINR.Config(**config["network"])).to(device)
         self.net.to(memory_format=torch.channels_last)
+        if config.get("start"):
+            self.net.load_state_dict(weights.load(Path(config["start"])).state_dict())
         self.ema = copy.deepcopy(self.net).requires_grad_(False)
         # The usual eps would drown the gradients of all that lies behind a head that begins near zero.
         decoder = set(self.net.decoder.parameters())
@@ -70,9 +72,9 @@ class Trainer:
             {"params": list(self.net.decoder.parameters()), "rate": config["decoder_rate"]},
         ]
         self.optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.skipped = 0, 0.0, 0
         data = config["data"]
-        common = (data["batch"], data["side"], data["window"])
+        common = (data["batch"], data["side"], data["window"], data["compressed"])
         cache = run.parent / "frames"
         clips = sorted(Path(data["clips"]).glob("*.mp4"))
         seed = config["seed"]
@@ -110,6 +112,8 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         if math.isfinite(float(norm)):  # a step of nonsense would spoil everything after it
             self.optimiser.step()
+        else:
+            self.skipped += 1
         decay = min(self.config["ema"], (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for slow, fast in zip(self.ema.parameters(), self.net.parameters(), strict=True):
@@ -187,6 +191,7 @@ class Trainer:
                     "minutes": round(self.seconds / 60, 1),
                     "loss": round(loss / counted, 5),
                     "samples_per_s": round(counted * self.config["data"]["batch"] / (after - saved), 2),
+                    "skipped": self.skipped,
                     "psnr_between": round(middle, 3),
                     "psnr_source": round(source, 3),
                 }
@@ -194,7 +199,7 @@ class Trainer:
                 with (self.run / "log.jsonl").open("a") as stream:
                     stream.write(json.dumps(line) + "\n")
                 self.save()
-                loss, counted, saved = 0.0, 0, after
+                loss, counted, saved, self.skipped = 0.0, 0, after, 0
                 if done:
                     return
             elif self.step % 100 == 0:

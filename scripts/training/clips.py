@@ -74,9 +74,17 @@ class Clips:
     """Batches of moving pieces of real clips, each made from its number alone."""
 
     def __init__(
-        self, files: list[Path], cache: Path, batch: int, side: int, window: int, device: torch.device, seed: int
+        self,
+        files: list[Path],
+        cache: Path,
+        batch: int,
+        side: int,
+        window: int,
+        compressed: float,
+        device: torch.device,
+        seed: int,
     ) -> None:
-        """`side`: low-resolution pixels a side; `window`: see Target."""
+        """`side`: low-resolution pixels a side; `window`: see Target; `compressed`: see `disturb`."""
         self.sources = []
         for path in files:
             frames = cached(path, cache)
@@ -84,7 +92,7 @@ class Clips:
         weights = [float(sum(b - a for a, b in cut)) ** 0.5 for _, cut, _ in self.sources]
         self.weights = torch.tensor(weights)
         self.batch, self.side, self.window, self.device = batch, side, window, device
-        self.seed, self.random = seed, torch.Generator()
+        self.compressed, self.seed, self.random = compressed, seed, torch.Generator()
 
     def _int(self, end: int) -> int:
         return int(torch.randint(end, (), generator=self.random))
@@ -122,7 +130,7 @@ class Clips:
         first, last, middle = (torch.stack([piece[i] for piece in pieces]) for i in range(3))
         low = [shrink(end, (self.side, self.side)) for end in (first, last)]
         if float(torch.rand((), generator=self.random)) < 0.15:
-            low = disturb(low, self.random)
+            low = disturb(low, self.compressed, self.random)
         source = self._int(2)
         targets = []
         for t, truth in ((between, middle), (float(source), (first, last)[source])):

@@ -92,12 +92,23 @@ class Photographs:
     """Batches of photographs in motion, each made from its number alone."""
 
     def __init__(
-        self, folder: Path, batch: int, side: int, window: int, reach: float, device: torch.device, seed: int
+        self,
+        folder: Path,
+        batch: int,
+        side: int,
+        window: int,
+        compressed: float,
+        reach: float,
+        device: torch.device,
+        seed: int,
     ) -> None:
-        """`side`: low-resolution pixels a side; `reach`: greatest motion of one layer in them; `window`: see Target."""
+        """`side`: low-resolution pixels a side; `reach`: greatest motion of one layer in them.
+
+        `window`: see Target; `compressed`: see `disturb`.
+        """
         self.images = [image.to(device) for image in load(folder)]
         self.batch, self.side, self.window, self.reach, self.device = batch, side, window, reach, device
-        self.seed, self.random = seed, torch.Generator()
+        self.compressed, self.seed, self.random = compressed, seed, torch.Generator()
 
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.random)
@@ -207,7 +218,7 @@ class Photographs:
         ends = [exposed(self._render(camera, layers, places, t), t) for t in (0.0, 1.0)]
         low = [shrink(end, (self.side, self.side)) for end in ends]
         if self._uniform(1) < 0.15:
-            low = disturb(low, self.random)
+            low = disturb(low, self.compressed, self.random)
         targets = []
         for t in (float(self._uniform(1)), float(self._uniform(1) < 0.5)) if times else ():
             top, left, height, width = window = pick_window((high, high), self.window, self.random)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,9 +38,9 @@ def shrink(frames: Tensor, size: tuple[int, int]) -> Tensor:
     return (frames.clamp(0, 1) * 255).round() / 255
 
 
-def disturb(frames: list[Tensor], random: torch.Generator) -> list[Tensor]:
-    """What users' clips suffer, mildly: a slight blur, then noise (the same strengths for both frames)."""
-    strength, blur = torch.rand(2, generator=random).tolist()
+def disturb(frames: list[Tensor], compressed: float, random: torch.Generator) -> list[Tensor]:
+    """What users' clips suffer, mildly: a slight blur, then noise, then H.264 in a share `compressed` of all cases."""
+    strength, blur, chance, quality = torch.rand(4, generator=random).tolist()
     kernel = torch.tensor([blur * 0.15, 1 - blur * 0.3, blur * 0.15])
     kernel = (kernel[:, None] * kernel)[None, None].expand(3, 1, 3, 3)
     result = []
@@ -46,6 +48,34 @@ def disturb(frames: list[Tensor], random: torch.Generator) -> list[Tensor]:
         noise = torch.randn(frame.shape, generator=random).to(frame)
         soft = F.conv2d(F.pad(frame, (1, 1, 1, 1), mode="replicate"), kernel.to(frame), groups=3)
         result.append(((soft + noise * strength * 3 / 255).clamp(0, 1) * 255).round() / 255)
+    return compress(result, 16 + 10 * quality) if chance < compressed else result
+
+
+def compress(frames: list[Tensor], crf: float) -> list[Tensor]:
+    """Frames (B, 3, h, w) as they come back from H.264 in 4:2:0, each of the batch being a short clip of its own."""
+    import av  # not to be had on a machine without a network, where `compressed` is 0
+
+    height, width = frames[0].shape[-2:]
+    result = [torch.empty_like(frame) for frame in frames]
+    for number in range(frames[0].shape[0]):
+        encoder = av.VideoCodecContext.create("libx264", "w")
+        encoder.width, encoder.height, encoder.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        encoder.time_base, encoder.thread_count = Fraction(1, 25), 1
+        encoder.options = {"crf": f"{crf:.1f}", "preset": "veryfast", "bf": "0"}
+        packets = []
+        for time, frame in enumerate(frames):
+            even = F.pad(frame[number : number + 1], (0, width % 2, 0, height % 2), mode="replicate")[0]
+            rgb = (even * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
+            picture = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+            picture.pts = time
+            packets += encoder.encode(picture)
+        packets += encoder.encode(None)
+        decoder = av.VideoCodecContext.create("h264", "r")
+        decoder.thread_count = 1
+        decoded = [picture for packet in [*packets, None] for picture in decoder.decode(packet)]
+        for whole, picture in zip(result, decoded, strict=True):
+            rgb = np.ascontiguousarray(picture.to_ndarray(format="rgb24")[:height, :width])
+            whole[number] = torch.from_numpy(rgb).permute(2, 0, 1) / 255
     return result
 
 

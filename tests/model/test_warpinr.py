@@ -63,6 +63,16 @@ def test_flow_of_less_than_a_pixel_rests_where_nothing_changes(net: WarpINR) -> 
     assert (far == 0).all()
 
 
+def test_a_still_pair_can_be_learned_from() -> None:
+    """Where nothing moves, too, every gradient is a number, or training would skip what stands still."""
+    torch.manual_seed(5)
+    learner = WarpINR(SMALL)
+    frame = frames(12, 20)[0]
+    learner.encode(frame, frame).sample(0.4, (24, 40)).square().mean().backward()  # type: ignore[no-untyped-call]
+    for name, parameter in learner.named_parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all(), name
+
+
 def test_chunks_change_nothing(net: WarpINR, monkeypatch: pytest.MonkeyPatch) -> None:
     field = net.encode(*frames(16, 24))
     whole = field.sample(0.3, (56, 84))

@@ -44,7 +44,7 @@ def test_the_motion_of_photographs_leads_from_one_frame_to_the_other(photos: Pat
 
     from vs_videoinr.model.motion import warp
 
-    source = Photographs(photos, 4, 64, 64, 8.0, torch.device("cpu"), seed=4)
+    source = Photographs(photos, 4, 64, 64, 0.5, 8.0, torch.device("cpu"), seed=4)
     still = moved = 0.0
     for number in range(6):
         batch = source.make_motion(number)
@@ -59,7 +59,7 @@ def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
     from training.photographs import Photographs
     from training.sample import shrink
 
-    source = Photographs(photos, 2, 32, 1000, 4.0, torch.device("cpu"), seed=1)
+    source = Photographs(photos, 2, 32, 1000, 0.5, 4.0, torch.device("cpu"), seed=1)
     seen = set()
     for number in range(8):
         batch = source.make(number)
@@ -77,7 +77,7 @@ def test_clips_give_true_frames_at_true_times(tmp_path: Path) -> None:
     from training.clips import Clips, cached
 
     frames = torch.from_numpy(cached(_named(CLIP, tmp_path), tmp_path).copy())
-    source = Clips([_named(CLIP, tmp_path)], tmp_path, 1, 24, 1000, torch.device("cpu"), seed=3)
+    source = Clips([_named(CLIP, tmp_path)], tmp_path, 1, 24, 1000, 0.5, torch.device("cpu"), seed=3)
     batch = source.make(0)
     wanted = (batch.targets[0].rgb[0] * 255).round().byte()
     height, width = wanted.shape[-2:]
@@ -89,6 +89,22 @@ def test_clips_give_true_frames_at_true_times(tmp_path: Path) -> None:
             if torch.equal(frames[n, y : y + height, x : x + width], piece):
                 return
     pytest.fail("the target is no piece of any frame")
+
+
+def test_compression_is_real_and_mild() -> None:
+    """Both frames come back in their order, changed as H.264 changes them: the more, the coarser it is told to be."""
+    from training.sample import compress
+
+    generator = torch.Generator().manual_seed(1)
+    detail = F.avg_pool2d(torch.rand(2, 3, 43, 57, generator=generator), 3, 1, 1)  # odd sizes, too
+    frames = [detail, detail.roll(5, 3) * 0.9]
+
+    def errors(crf: float) -> list[float]:
+        back = compress(frames, crf)
+        return [float((a - b).square().mean()) for a, b in zip(back, frames, strict=True)]
+
+    fine, coarse = errors(10), errors(30)
+    assert all(0 < a < b / 1.5 and b < 0.01 for a, b in zip(fine, coarse, strict=True))
 
 
 def _named(clip: Path, folder: Path) -> Path:
@@ -118,6 +134,7 @@ def test_training_stopped_and_resumed_is_training_that_never_stopped(photos: Pat
                 "batch": 1,
                 "side": 24,
                 "window": 24,
+                "compressed": 0.5,
                 "reach": 4,
                 "workers": workers,
             },

@@ -74,7 +74,8 @@ def settle(flow: Tensor, rest: Tensor, motion: Tensor) -> Tensor:
 
     A still picture stays exactly still, while what hurries across it between the frames keeps its longer motion.
     """
-    within = (rest + 1 - motion.square().sum(1, keepdim=True).sqrt()).clamp(0, 1)
+    # Nothing is learned through the gate itself: the length of no motion at all has no gradient.
+    within = (rest + 1 - motion.detach().square().sum(1, keepdim=True).sqrt()).clamp(0, 1)
     return flow * (1 - within * (rest > 0))
 
 
