@@ -109,7 +109,7 @@ class Trainer:
             loss, total = self.loss(batch, self.config["flow_weight"] * fall)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.config["clip"])
         if math.isfinite(float(norm)):  # a step of nonsense would spoil everything after it
             self.optimiser.step()
         else:

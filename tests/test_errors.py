@@ -113,8 +113,66 @@ WORK: list[tuple[str, Call]] = [
         lambda core, clip, model: core.videoinr.Upscale(clip, fps_num=25 * 2**58 + 1, fps_den=2**58, model=model),
     ),
     (
-        "Upscale: the clip has a variable frame rate, which fps_num cannot change yet; give factor_num instead",
+        'Upscale: the clip has a variable frame rate; for fps_num give timecodes="FILE", which the timecodes argument '
+        "of a source filter or vspipe --timecodes writes, or give factor_num instead",
         lambda core, clip, model: core.videoinr.Upscale(variable_rate(core, clip), fps_num=60, model=model),
+    ),
+    (
+        'Query: the clip has a variable frame rate; for seconds give timecodes="FILE", which the timecodes argument of '
+        "a source filter or vspipe --timecodes writes",
+        lambda core, clip, model: core.videoinr.Query(variable_rate(core, clip), seconds=0, model=model),
+    ),
+    (
+        "Upscale: timecodes file nosuch.txt cannot be read: No such file or directory",
+        lambda core, clip, model: core.videoinr.Upscale(clip, fps_num=60, timecodes="nosuch.txt", model=model),
+    ),
+    (
+        "Upscale: timecodes are for fps_num; factor_num works without them",
+        lambda core, clip, model: core.videoinr.Upscale(clip, factor_num=2, timecodes=timecodes(model), model=model),
+    ),
+    (
+        "Query: timecodes are for seconds or fps_num; times are counted in frames",
+        lambda core, clip, model: core.videoinr.Query(clip, times=0, timecodes=timecodes(model), model=model),
+    ),
+    (
+        "Query: give times or seconds",
+        lambda core, clip, model: core.videoinr.Query(clip, scale=2, model=model),
+    ),
+    (
+        "Query: give times or seconds, but not both",
+        lambda core, clip, model: core.videoinr.Query(clip, times=0, seconds=0, model=model),
+    ),
+    (
+        "Flow: give times or seconds, or a frame rate, but not both",
+        lambda core, clip, model: core.videoinr.Flow(clip, times=0, fps_num=60, model=model),
+    ),
+    (
+        "Query: seconds must be from 0 to below 0.208333, the clip's end, got 0.25",
+        lambda core, clip, model: core.videoinr.Query(clip, seconds=[0.1, 0.25], model=model),
+    ),
+    (
+        "Query: seconds must be from 0 to below 0.208333, the clip's end, got nan",
+        lambda core, clip, model: core.videoinr.Query(clip, seconds=float("nan"), model=model),
+    ),
+    (
+        'Upscale: sc_mode must be "hold" or "switch", got "blend"',
+        lambda core, clip, model: core.videoinr.Upscale(clip, scale=2, sc_mode="blend", model=model),
+    ),
+    (
+        "Upscale: sc_threshold must be from 0 to 1, got 10",
+        lambda core, clip, model: core.videoinr.Upscale(clip, scale=2, sc_threshold=10, model=model),
+    ),
+    (
+        "Upscale: sc_threshold must be from 0 to 1, got nan",
+        lambda core, clip, model: core.videoinr.Upscale(clip, scale=2, sc_threshold=float("nan"), model=model),
+    ),
+    (
+        "Flow: to must be 0 (the frame before) or 1 (the frame after), got 2",
+        lambda core, clip, model: core.videoinr.Flow(clip, to=2, model=model),
+    ),
+    (
+        "Flow: reach must be greater than 0, got -1",
+        lambda core, clip, model: core.videoinr.Flow(clip, reach=-1, model=model),
     ),
     (
         "Upscale: the clip has a variable frame rate; factor_num/factor_den must be at least 1, got 1/2",
@@ -194,6 +252,13 @@ WORK: list[tuple[str, Call]] = [
 def variable_rate(core: Any, clip: Any) -> Any:
     """A clip whose frame rate is 0/1, as that of players and of variable rate sources."""
     return core.std.Splice([clip[:2], core.std.AssumeFPS(clip[2:], fpsnum=30)])
+
+
+def timecodes(model: str) -> str:
+    """A file beside the model with the times of the five frames."""
+    path = Path(model).with_name("timecodes.txt")
+    path.write_text("# timecode format v2\n0\n40\n80\n120\n160\n")
+    return str(path)
 
 
 @pytest.mark.parametrize(("message", "call"), WORK, ids=[message[:60] for message, _ in WORK])

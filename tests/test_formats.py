@@ -6,8 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import vapoursynth as vs
 from numpy.typing import NDArray
+
+from tests.frames import rgb
+from vs_videoinr import weights
+from vs_videoinr.model.warpinr import WarpINR, WarpINRConfig
 
 pytestmark = pytest.mark.vpy("unique-core")
 
@@ -21,14 +26,6 @@ FORMATS = [
     *((vs.YUV, INTEGER, 8, w, h) for w, h in ((0, 0), (1, 0), (0, 1), (2, 0), (2, 2))),
     *((vs.YUV, FLOAT, bits, w, h) for bits in (16, 32) for w, h in ((0, 0), (1, 1))),
 ]
-
-
-def rgb(clip: Any, n: int = 0) -> NDArray[np.float32]:
-    """A frame as (planes, height, width) in single precision RGB, or gray."""
-    gray = clip.format.color_family == vs.GRAY
-    converted = clip.resize.Bicubic(format=vs.GRAYS if gray else vs.RGBS)
-    with converted.get_frame(n) as frame:
-        return np.stack([np.array(plane) for plane in frame])
 
 
 def colour_props(clip: Any, n: int) -> dict[str, int]:
@@ -153,3 +150,107 @@ def test_integers_are_dithered(core: Any, tiny: str) -> None:
     with out.get_frame(0) as frame:
         dithered = np.asarray(frame[0], dtype=np.float64).mean() / 255
     assert abs(dithered - rgb(exact)[0].mean()) < 2e-4
+
+
+@pytest.fixture(scope="module")
+def neutral(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model that adds nothing: at scale 1 every frame comes out as it went in, but for the formats' rounding."""
+    sizes = {"hidden": 8, "radius": 1, "width": 8, "blocks": 1, "lattice": 8, "decoder": 8}
+    network = WarpINR(WarpINRConfig(levels=(8, 8), **sizes))
+    with torch.no_grad():
+        for layer in (network.decoder.detail, network.decoder.rgb):
+            for parameter in layer.parameters():
+                parameter.zero_()
+    return str(weights.save(network, tmp_path_factory.mktemp("models"), "neutral").weights)
+
+
+#: Times that differ from those of source frames by less than anything shows, so that the network makes the frames.
+FORCED = [n + 2**-40 for n in range(4)]
+
+
+def integers_or_floats(clip: Any, n: int) -> list[NDArray[np.float64]]:
+    with clip.get_frame(n) as frame:
+        return [np.asarray(frame[plane]).astype(np.float64) for plane in range(frame.format.num_planes)]
+
+
+@pytest.mark.parametrize("kind", FORMATS, ids=lambda kind: f"{kind[0].name}-{kind[1].name}{kind[2]}-{kind[3]}{kind[4]}")
+@pytest.mark.parametrize("full", [0, 1])
+def test_the_way_through_rgb_costs_no_more_than_rounding(
+    core: Any, moving: Any, neutral: str, kind: tuple[Any, ...], full: int
+) -> None:
+    if kind[0] == vs.RGB and not full:
+        pytest.skip("RGB has the full range")
+    format_ = core.query_video_format(*kind)
+    clip = moving(format_.id, **({} if kind[0] == vs.RGB else {"range": full}))
+    out = core.videoinr.Query(clip, times=FORCED, model=neutral)
+    # What chroma loses by being enlarged and reduced again is not ours: resize does the same.
+    float_ = clip.resize.Bicubic(format=vs.GRAYS if kind[0] == vs.GRAY else vs.RGBS)
+    there_and_back = float_.resize.Bicubic(
+        format=format_.id,
+        **({"matrix": 1} if kind[0] == vs.YUV else {}),
+        **({} if kind[0] == vs.RGB else {"range": full}),
+    )
+    step = 1.0 if kind[1] == INTEGER else 1e-3 if kind[2] == 16 else 1e-5
+    for n in range(4):
+        for one, other in zip(integers_or_floats(out, n), integers_or_floats(there_and_back, n), strict=True):
+            assert np.abs(one - other).max() <= step
+    if not kind[3] and not kind[4]:
+        for one, source in zip(integers_or_floats(out, 1), integers_or_floats(clip, 1), strict=True):
+            assert np.abs(one - source).max() <= step
+
+
+def test_high_dynamic_range_keeps_levels_and_tags(core: Any, neutral: str) -> None:
+    for transfer in (16, 18):  # PQ, HLG
+        clip = core.std.BlankClip(format=vs.YUV420P10, width=32, height=16, length=2, color=[721, 480, 560])
+        clip = core.std.SetFrameProps(clip, _Matrix=9, _Primaries=9, _Transfer=transfer, _Range=0, _ChromaLocation=2)
+        clip = clip[0] + core.std.AddBorders(core.std.CropAbs(clip[1], 16, 16), left=16, color=[64, 512, 512])
+        out = core.videoinr.Query(clip, times=[2**-40], scale=2, model=neutral)
+        assert colour_props(out, 0) == {
+            "_Matrix": 9, "_Primaries": 9, "_Transfer": transfer, "_Range": 0, "_ChromaLocation": 2,
+        }  # fmt: skip
+        for plane, level in zip(integers_or_floats(out, 0), (721, 480, 560), strict=True):
+            assert np.abs(plane - level).max() <= 1
+
+
+@pytest.mark.parametrize("at", ["a source time", "a time between"])
+def test_what_is_whiter_than_white_survives(core: Any, neutral: str, at: str) -> None:
+    flat = core.std.BlankClip(format=vs.YUV444P10, width=32, height=16, length=1, color=[400, 512, 512])
+    clips = []
+    for left in (8, 10):
+        white = core.std.AddBorders(
+            core.std.BlankClip(flat, width=8, height=16, color=[1015, 512, 512]), left=left, right=24 - left,
+            color=[10, 512, 512],
+        )  # fmt: skip
+        clips.append(white)
+    clip = core.std.SetFrameProps(clips[0] + clips[1], _Matrix=1, _Range=0)
+    out = core.videoinr.Query(clip, times=[0 if at == "a source time" else 2**-40], scale=2, model=neutral)
+    luma = integers_or_floats(out, 0)[0]
+    assert np.abs(luma[:, 20:28] - 1015).max() <= 2
+    assert np.abs(luma[:, :8] - 10).max() <= 2
+    assert np.abs(luma[:, 44:] - 10).max() <= 2
+
+
+def test_light_beyond_one_moves_with_the_picture(core: Any, request: pytest.FixtureRequest) -> None:
+    """Half way through a pan a bright lamp is in the middle of its way, once, and not at both ends."""
+    film = core.bs.VideoSource(str(request.config.rootpath / "tests/data/bunny.mp4"), cachemode=0)
+    still = film[5].resize.Bicubic(format=vs.RGBS)
+    lamp = core.std.AddBorders(
+        core.std.BlankClip(still, width=8, height=8, length=1, color=[5.0] * 3, keep=True),
+        left=100, right=still.width - 108, top=60, bottom=still.height - 68,
+    )  # fmt: skip
+    lit = core.std.Expr([still, lamp], "y 1 > y x ?")
+    clip = core.std.CropAbs(lit, 128, 96, left=60, top=20) + core.std.CropAbs(lit, 128, 96, left=56, top=20)
+    middle = rgb(core.videoinr.Query(clip, times=[0.5]))[0]
+    row = middle[42:46].mean(0)  # the lamp's
+    assert row[43:49].min() > 4
+    assert row[:40].max() < 1.5
+    assert row[52:].max() < 1.5
+
+
+def test_numbers_that_are_none_do_not_spread(core: Any, neutral: str) -> None:
+    clip = core.std.BlankClip(format=vs.RGBS, width=16, height=16, length=1, color=[0.5] * 3)
+    bad = core.std.Expr(clip, ["x 0 /", "0 0 /", ""])  # infinity and NaN
+    spoilt = core.std.StackHorizontal([clip, core.std.CropAbs(bad, 2, 16), clip])
+    out = rgb(core.videoinr.Upscale(spoilt, scale=2, model=neutral))
+    assert np.isfinite(out).all()
+    assert np.abs(out[:, :, :26] - 0.5).max() < 1e-3

@@ -3,11 +3,12 @@ from __future__ import annotations
 from fractions import Fraction
 from itertools import pairwise
 
-import pytest
+import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vs_videoinr.timeline import Moments, Place, Resampled
+from vs_videoinr.timecodes import Timecodes
+from vs_videoinr.timeline import Laid, Moments, Resampled
 
 NTSC = Fraction(24000, 1001)
 
@@ -120,19 +121,30 @@ def test_23_976_to_240() -> None:
 
 def test_twice_the_rate() -> None:
     timeline = Resampled(2, Fraction(2), Fraction(24))
+    places = [timeline.place(n) for n in range(timeline.length)]
     half = Fraction(1, 2)
-    assert [timeline.place(n) for n in range(timeline.length)] == [
-        Place(0, 1, Fraction(0), on_source=True, first=True, last=False),
-        Place(0, 1, half, on_source=False, first=False, last=True),
-        Place(1, 1, Fraction(0), on_source=True, first=True, last=False),
-        Place(1, 1, Fraction(0), on_source=False, first=False, last=True),
+    assert [(p.left, p.right, p.t, p.on_source) for p in places] == [
+        (0, 1, 0, True),
+        (0, 1, half, False),
+        (1, 1, 0, True),
+        (1, 1, 0, False),  # after the last frame there is nothing to move towards
     ]
+    assert [(p.first, p.last) for p in places] == [(True, False), (False, True)] * 2
+    assert [p.foreshown for p in places] == [False, False, True, False]
+
+
+def test_where_the_nearer_frame_changes() -> None:
+    timeline = Resampled(3, Fraction(4), Fraction(24))
+    places = [timeline.place(n) for n in range(8)]
+    assert [n for n, p in enumerate(places) if p.t >= 0.5 and p.first_late] == [2, 6]
+    assert [n for n, p in enumerate(places) if p.t < 0.5 and p.last_early] == [1, 5]
+    assert [n for n, p in enumerate(places) if p.foreshown] == [4]
 
 
 @given(st.integers(1, 2**31 - 1), st.data())
 def test_moments_are_where_they_say(frames: int, data: st.DataObject) -> None:
     times = data.draw(st.lists(st.floats(0, frames - 1), min_size=1, max_size=20))
-    timeline = Moments(times, frames, NTSC)
+    timeline = Moments([Fraction(time) for time in times], frames, NTSC)
     assert timeline.length == len(times)
     for n, time in enumerate(times):
         place = timeline.place(n)
@@ -144,14 +156,46 @@ def test_moments_are_where_they_say(frames: int, data: st.DataObject) -> None:
 
 
 def test_moments_mark_the_ends_of_each_interval() -> None:
-    timeline = Moments([0.0, 0.5, 1.0, 1.5, 0.25], 3, None)
+    timeline = Moments([Fraction(n, 4) for n in (0, 2, 4, 6, 1)], 3, None)
     places = [timeline.place(n) for n in range(5)]
     assert [place.first for place in places] == [True, False, True, False, True]
     assert [place.last for place in places] == [False, True, False, True, True]
     assert timeline.duration(2, Fraction(1, 30)) == Fraction(1, 30)
 
 
-@pytest.mark.parametrize("time", [-0.001, 9.001, float("nan"), float("inf")])
-def test_moments_outside_are_refused(time: float) -> None:
-    with pytest.raises(ValueError, match=str(time)):
-        Moments([0.0, time], 10, NTSC)
+def laid(durations: list[int], fps: Fraction) -> Laid:
+    """A constant rate over frames that last so many milliseconds each."""
+    return Laid(Timecodes(np.cumsum([0, *durations], dtype=np.int64) * 10**6), fps)
+
+
+def test_a_rate_laid_over_a_variable_one() -> None:
+    timeline = laid([40, 40, 20, 20, 80], Fraction(100))
+    assert timeline.length == 20
+    expected = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4]
+    places = [timeline.place(n) for n in range(20)]
+    assert [p.left + p.t for p in places[:13]] == expected
+    assert [(p.left, p.right, float(p.t)) for p in places[13:]] == [(4, 4, 0.0)] * 7
+    assert [n for n, p in enumerate(places) if p.on_source] == [0, 4, 8, 10, 12]
+
+
+@given(st.lists(st.integers(1, 2000), min_size=1, max_size=60), st.fractions(Fraction(1, 3), 300, max_denominator=1001))
+def test_laid_frames_last_as_long_as_the_source(durations: list[int], fps: Fraction) -> None:
+    timeline = laid(durations, fps)
+    lasting = [timeline.duration(n) or Fraction(0) for n in range(timeline.length)]
+    assert sum(lasting, Fraction(0)) == Fraction(sum(durations), 1000)
+    assert all(one == 1 / fps for one in lasting[:-1])
+    assert all(0 <= timeline.place(n).t < 1 for n in range(timeline.length))
+    for n in range(0, timeline.length, 7):  # true time, but for what milliseconds cannot say
+        place = timeline.place(n)
+        if place.right > place.left:
+            begin = sum(durations[: place.left])
+            shown = begin + place.t * durations[place.left]
+            assert abs(shown - 1000 * n / fps) <= Fraction(1, 2)
+
+
+def test_times_that_matroska_rounded_are_those_of_the_frames() -> None:
+    exact = [n * 1000 / NTSC for n in range(1001)]
+    starts = np.array([round(time) for time in exact], np.int64) * 10**6
+    timeline = Laid(Timecodes(starts), NTSC)
+    assert [timeline.place(n).left for n in range(1000)] == list(range(1000))
+    assert all(timeline.place(n).on_source for n in range(1000))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -11,36 +10,10 @@ import torch
 import vapoursynth as vs
 from numpy.typing import NDArray
 
+from tests.frames import duration, pixels, pixels_of, props_of, same
 from vs_videoinr import weights
 
 pytestmark = pytest.mark.vpy
-
-Pixels = tuple[NDArray[Any], ...]
-
-
-def pixels(frame: Any) -> Pixels:
-    """Copies of a frame's planes."""
-    return tuple(np.array(frame[plane]) for plane in range(frame.format.num_planes))
-
-
-def pixels_of(clip: Any, numbers: Sequence[int] | None = None) -> list[Pixels]:
-    found = []
-    for n in range(len(clip)) if numbers is None else numbers:
-        with clip.get_frame(n) as frame:
-            found.append(pixels(frame))
-    return found
-
-
-def same(one: Pixels, other: Pixels) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-def props_of(clip: Any) -> list[dict[str, Any]]:
-    return [dict(frame.props) for frame in clip.frames(close=True)]
-
-
-def duration(props: dict[str, Any]) -> Fraction:
-    return Fraction(int(props["_DurationNum"]), int(props["_DurationDen"]))
 
 
 def reference(clip: Any, model: str, left: int, right: int, t: float, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -64,11 +37,13 @@ def test_what_the_signatures_promise(core: Any) -> None:
     signatures = {f.name: (f.signature, f.return_signature) for f in core.videoinr.functions()}
     assert signatures["Upscale"] == (
         "clip:vnode;scale:float:opt;width:int:opt;height:int:opt;fps_num:int:opt;fps_den:int:opt;factor_num:int:opt;"
-        "factor_den:int:opt;model:data:opt;device:data:opt;fp16:int:opt;",
+        "factor_den:int:opt;timecodes:data:opt;sc:int:opt;sc_threshold:float:opt;sc_mode:data:opt;model:data:opt;"
+        "device:data:opt;fp16:int:opt;",
         "clip:vnode;",
     )
     assert signatures["Query"] == (
-        "clip:vnode;times:float[];scale:float:opt;width:int:opt;height:int:opt;model:data:opt;device:data:opt;"
+        "clip:vnode;times:float[]:opt;seconds:float[]:opt;scale:float:opt;width:int:opt;height:int:opt;"
+        "timecodes:data:opt;sc:int:opt;sc_threshold:float:opt;sc_mode:data:opt;model:data:opt;device:data:opt;"
         "fp16:int:opt;",
         "clip:vnode;",
     )
@@ -262,17 +237,6 @@ def test_creation_does_not_depend_on_the_length(core: Any, tiny: str) -> None:
     seconds(10)
     short, long = (min(seconds(length) for _ in range(5)) for length in (10, 2_000_000_000))
     assert long < short + 0.02
-
-
-def test_values_outside_are_clamped_for_the_network_only(core: Any, moving: Any, tiny: str) -> None:
-    clip = moving(vs.RGBS)
-    outside = core.std.Expr(clip, "x 4 * 1 -")
-    inside = core.std.Expr(outside, "x 0 max 1 min")
-    one, other = (pixels_of(core.videoinr.Upscale(c, scale=2, model=tiny)) for c in (outside, inside))
-    assert all(map(same, one, other))
-    assert all(plane.min() >= 0 and plane.max() <= 1 for frame in one for plane in frame)
-    through = pixels_of(core.videoinr.Upscale(outside, factor_num=2, model=tiny))
-    assert all(map(same, through[::2], pixels_of(outside)))
 
 
 def test_two_filters_share_their_weights(core: Any, moving: Any, tiny: str) -> None:

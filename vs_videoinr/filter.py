@@ -1,31 +1,43 @@
 """What the native side calls: arguments become a `Filter`, which knows where each output frame is and renders it.
 
-The native side (native/videoinr.c) calls `create` once per filter, then `locate`, `duration` and `render` from any of
-VapourSynth's threads, and `close` once at the end. All messages are for the user; the native side puts the function's
-name in front.
+The native side (native/videoinr.c) calls `create` once per filter, then `locate`, `duration`, `is_cut` and `render`
+from any of VapourSynth's threads, and `close` once at the end. All messages are for the user; the native side puts the
+function's name in front.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from importlib import metadata
 from typing import NamedTuple
 
 import torch
 
-from vs_videoinr import catalogue, weights
+from vs_videoinr import catalogue, cuts, timecodes, weights
 from vs_videoinr.errors import ModelError
-from vs_videoinr.renderer import Planes, Renderer, RenderError, is_out_of_memory
+from vs_videoinr.flow import Colours
+from vs_videoinr.renderer import Planes, Renderer, RenderError, frame_of, is_out_of_memory
 from vs_videoinr.size import output_size
-from vs_videoinr.timeline import Moments, Resampled, Timeline
+from vs_videoinr.timecodes import TimecodeError, Timecodes
+from vs_videoinr.timeline import Laid, Moments, Resampled, Timeline
 
 MAX_FRAMES = 2**31 - 1
 MAX_INT = 2**63 - 1
 
 GRAY, RGB, YUV = 1, 2, 3
 INTEGER, FLOAT = 0, 1
+
+#: What is done about a cut, as the native side numbers it.
+IGNORE_CUTS, SC_MODES = 0, {"hold": 1, "switch": 2}
+
+#: What the native side asks `Filter.render` for.
+PICTURE, TRANSPARENCY, MOTION = 0, 1, 2
+
+#: From here on two frames are taken for different scenes. scripts/measure_cuts.py tells how that does on real clips.
+SC_THRESHOLD = 0.04
 
 #: Arguments of Upscale that say what to do, one of which is needed.
 WORK = frozenset({"scale", "width", "height", "fps_num", "fps_den", "factor_num", "factor_den"})
@@ -58,25 +70,55 @@ class Clip(NamedTuple):
         return Fraction(self.fps_num, self.fps_den) if self.fps_num > 0 else None
 
 
+class Scenes(NamedTuple):
+    """What is done about cuts: 0 for nothing, or one of SC_MODES; and what counts as one."""
+
+    mode: int
+    threshold: float
+
+
+class Flow(NamedTuple):
+    """What Flow shows: the motion to frame 0 or 1, in colours or as it is."""
+
+    toward: int
+    colours: Colours | None
+
+
 class Filter:
-    """One call of Upscale or Query."""
+    """One call of Upscale, Query or Flow."""
 
-    def __init__(self, timeline: Timeline, renderer: Renderer) -> None:
+    def __init__(self, timeline: Timeline, new_renderer: Callable[[], Renderer], scenes: Scenes, flow: Flow) -> None:
+        """`new_renderer` is asked once for each kind of picture: they share a network, but not what is kept of them."""
         self._timeline = timeline
-        self._renderer = renderer
+        self._new_renderer = new_renderer
+        self._renderers = {PICTURE: new_renderer()}
+        self._scenes = scenes
+        self._flow = flow
 
-    def output(self) -> tuple[int, int, int, int, int]:
-        """Return the output's width, height, number of frames, and frame rate (0, 1 for a variable one)."""
+    def output(self) -> tuple[int, int, int, int, int, int]:
+        """Return the output's width, height, number of frames, frame rate (0, 1 if variable), and what cuts mean."""
         fps = self._timeline.fps or Fraction(0, 1)
-        return *self._renderer.size, self._timeline.length, fps.numerator, fps.denominator
+        size = self._renderers[PICTURE].size
+        return *size, self._timeline.length, fps.numerator, fps.denominator, self._scenes.mode
 
-    def locate(self, n: int) -> tuple[int, int, float, bool, bool, bool, int, int]:
+    def locate(self, n: int) -> tuple[int, int, float, bool, bool, bool, bool, bool, bool, int, int]:
         """Return `Place`'s members for output frame `n`, and its duration (0, 0 if that takes `duration`)."""
         place = self._timeline.place(n)
         lasts = None if self._timeline.fps is None else self._timeline.duration(n)
         num, den = (0, 0) if lasts is None else lasts.as_integer_ratio()
-        t = place.t.numerator / place.t.denominator
-        return place.left, place.right, t, place.on_source, place.first, place.last, num, den
+        return (
+            place.left,
+            place.right,
+            place.t.numerator / place.t.denominator,
+            place.on_source,
+            place.first,
+            place.last,
+            place.first_late,
+            place.last_early,
+            place.foreshown,
+            num,
+            den,
+        )
 
     def duration(self, n: int, left_num: int, left_den: int, right_num: int, right_den: int) -> tuple[int, int]:
         """Return how long output frame `n` of a variable rate clip lasts; 0, 0 if that is not known.
@@ -95,13 +137,28 @@ class Filter:
             lasts = Fraction(round(lasts * 10**9), 10**9)
         return lasts.as_integer_ratio()
 
-    def render(self, left: int, right: int, t: float, frame0: Planes, frame1: Planes, output: Planes) -> None:
-        """Render one frame; see `Renderer.render`."""
-        self._renderer.render(left, right, t, frame0, frame1, output)
+    def is_cut(self, frame: Planes, following: Planes) -> bool:
+        """Whether `following` begins another scene than `frame`, a frame of the same clip."""
+        size = self._renderers[PICTURE].source_size
+        return cuts.difference(frame_of(frame, size), frame_of(following, size)) > self._scenes.threshold
+
+    def render(
+        self, what: int, left: int, right: int, t: float, frame0: Planes, frame1: Planes, output: Planes
+    ) -> None:
+        """Render one frame of the picture, of its transparency or of its motion; see `Renderer`."""
+        if what == MOTION:
+            self._renderers[PICTURE].motion(
+                left, right, t, frame0, frame1, output, self._flow.toward, self._flow.colours
+            )
+            return
+        if what not in self._renderers:
+            self._renderers[what] = self._new_renderer()
+        self._renderers[what].render(left, right, t, frame0, frame1, output)
 
     def close(self) -> None:
         """Let go of fields, weights and threads."""
-        self._renderer.close()
+        for renderer in self._renderers.values():
+            renderer.close()
 
 
 def create(
@@ -110,9 +167,9 @@ def create(
     """Check the clip and the arguments of `function` ("Upscale" or "Query") and prepare what they ask for.
 
     Args:
-        function: Name of the VapourSynth function.
+        function: Name of the VapourSynth function: "Upscale", "Query" or "Flow".
         clip: The members of `Clip`.
-        given: Those arguments that were given, by name; `times` as a list.
+        given: Those arguments that were given, by name; `times` and `seconds` as lists.
 
     Raises:
         UsageError: What is wrong, in one line.
@@ -133,7 +190,9 @@ def create(
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
-    timeline = _moments(source, arguments.reals("times")) if function == "Query" else _resampled(source, arguments)
+    timeline = _timeline(function, source, arguments)
+    scenes = _scenes(arguments)
+    flow = _flow(arguments, size)
     device = _device(arguments.text("device"))
     fp16 = bool(arguments.integer("fp16"))
     if fp16 and device.type == "cpu":
@@ -145,7 +204,8 @@ def create(
         if not is_out_of_memory(error):
             raise
         raise UsageError(f"out of memory on {device} for the model; use a smaller model or another device") from None
-    return Filter(timeline, Renderer(network, device, dtype, (source.width, source.height), size))
+    source_size = (source.width, source.height)
+    return Filter(timeline, lambda: Renderer(network, device, dtype, source_size, size), scenes, flow)
 
 
 def version() -> dict[str, list[str]]:
@@ -192,9 +252,9 @@ class _Arguments:
         value = self._given.get(name)
         return float(value) if isinstance(value, int | float) else None
 
-    def reals(self, name: str) -> list[float]:
+    def reals(self, name: str) -> list[float] | None:
         value = self._given.get(name)
-        return [float(one) for one in value] if isinstance(value, list) else []
+        return [float(one) for one in value] if isinstance(value, list) else None
 
     def text(self, name: str) -> str | None:
         value = self._given.get(name)
@@ -211,29 +271,88 @@ def _check_format(clip: Clip) -> None:
         )
 
 
-def _resampled(clip: Clip, arguments: _Arguments) -> Resampled:
+def _timeline(function: str, clip: Clip, arguments: _Arguments) -> Timeline:
+    times, seconds = arguments.reals("times"), arguments.reals("seconds")
+    known = _timecodes(clip, arguments)
+    if times is None and seconds is None:
+        if function == "Query":
+            raise UsageError("give times or seconds")
+        return _resampled(clip, arguments, known)
+    if times is not None and seconds is not None:
+        raise UsageError("give times or seconds, but not both")
+    if any(arguments.integer(name) is not None for name in ("fps_num", "fps_den", "factor_num", "factor_den")):
+        raise UsageError("give times or seconds, or a frame rate, but not both")
+    if seconds is None:
+        if known is not None:
+            raise UsageError("timecodes are for seconds or fps_num; times are counted in frames")
+        return Moments(_positions(times or [], clip), clip.num_frames, clip.fps)
+    return Moments(_positions_in_time(seconds, clip, known), clip.num_frames, clip.fps)
+
+
+def _timecodes(clip: Clip, arguments: _Arguments) -> Timecodes | None:
+    path = arguments.text("timecodes")
+    if path is None:
+        return None
+    try:
+        return timecodes.read(path, clip.num_frames)
+    except TimecodeError as error:
+        raise UsageError(str(error)) from None
+
+
+#: How a clip whose rate varies can be asked for times all the same.
+_TIMECODES_HELP = 'timecodes="FILE", which the timecodes argument of a source filter or vspipe --timecodes writes'
+
+
+def _resampled(clip: Clip, arguments: _Arguments, known: Timecodes | None) -> Timeline:
     fps = _ratio(arguments, "fps")
     factor = _ratio(arguments, "factor")
     if fps is not None and factor is not None:
         raise UsageError("give fps_num or factor_num, but not both")
-    if fps is not None:
+    if fps is None and known is not None:
+        raise UsageError("timecodes are for fps_num; factor_num works without them")
+    timeline: Timeline
+    if fps is not None and known is not None:
+        timeline = Laid(known, fps)
+    elif fps is not None:
         if clip.fps is None:
             raise UsageError(
-                "the clip has a variable frame rate, which fps_num cannot change yet; give factor_num instead"
+                f"the clip has a variable frame rate; for fps_num give {_TIMECODES_HELP}, or give factor_num instead"
             )
-        ratio = fps / clip.fps
+        timeline = Resampled(clip.num_frames, fps / clip.fps, clip.fps)
     else:
         ratio = factor or Fraction(1)
-    if clip.fps is None and ratio < 1:
-        raise UsageError(f"the clip has a variable frame rate; factor_num/factor_den must be at least 1, got {ratio}")
-    timeline = Resampled(clip.num_frames, ratio, clip.fps)
+        if clip.fps is None and ratio < 1:
+            raise UsageError(
+                f"the clip has a variable frame rate; factor_num/factor_den must be at least 1, got {ratio}"
+            )
+        timeline = Resampled(clip.num_frames, ratio, clip.fps)
     if timeline.length > MAX_FRAMES:
         raise UsageError(f"the result would be too long: {timeline.length} frames; at most {MAX_FRAMES} are possible")
-    if timeline.fps is not None:
-        exact = (timeline.fps, timeline.duration(0), timeline.duration(timeline.length - 1))
-        if any(value is None or max(value.as_integer_ratio()) > MAX_INT for value in exact):
-            raise UsageError(f"a frame rate of {timeline.fps} is too fine to be kept exactly; give smaller numbers")
+    exact = (timeline.fps, timeline.duration(0), timeline.duration(timeline.length - 1))
+    if timeline.fps is not None and any(value is None or max(value.as_integer_ratio()) > MAX_INT for value in exact):
+        raise UsageError(f"a frame rate of {timeline.fps} is too fine to be kept exactly; give smaller numbers")
     return timeline
+
+
+def _scenes(arguments: _Arguments) -> Scenes:
+    on, mode, threshold = arguments.integer("sc"), arguments.text("sc_mode"), arguments.real("sc_threshold")
+    if mode is not None and mode not in SC_MODES:
+        raise UsageError(f'sc_mode must be "hold" or "switch", got "{mode}"')
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UsageError(f"sc_threshold must be from 0 to 1, got {threshold:g}")
+    return Scenes(
+        IGNORE_CUTS if on == 0 else SC_MODES[mode or "hold"], SC_THRESHOLD if threshold is None else threshold
+    )
+
+
+def _flow(arguments: _Arguments, size: tuple[int, int]) -> Flow:
+    toward, reach = arguments.integer("to"), arguments.real("reach")
+    if toward not in (None, 0, 1):
+        raise UsageError(f"to must be 0 (the frame before) or 1 (the frame after), got {toward}")
+    if reach is not None and not 0 < reach < math.inf:
+        raise UsageError(f"reach must be greater than 0, got {reach:g}")
+    colours = None if arguments.integer("data") else Colours(reach or size[0] / 32)
+    return Flow(1 if toward is None else toward, colours)
 
 
 def _ratio(arguments: _Arguments, name: str) -> Fraction | None:
@@ -249,13 +368,27 @@ def _ratio(arguments: _Arguments, name: str) -> Fraction | None:
     return Fraction(num, 1 if den is None else den)
 
 
-def _moments(clip: Clip, times: Sequence[float]) -> Moments:
-    try:
-        return Moments(times, clip.num_frames, clip.fps)
-    except ValueError as error:
-        raise UsageError(
-            f"times must be from 0 to {clip.num_frames - 1}, the clip's last frame, got {error.args[0]:g}"
-        ) from None
+def _positions(times: Sequence[float], clip: Clip) -> list[Fraction]:
+    for time in times:
+        if not 0 <= time <= clip.num_frames - 1:  # also refuses NaN
+            raise UsageError(f"times must be from 0 to {clip.num_frames - 1}, the clip's last frame, got {time:g}")
+    return [Fraction(time) for time in times]
+
+
+def _positions_in_time(seconds: Sequence[float], clip: Clip, known: Timecodes | None) -> list[Fraction]:
+    if known is not None:
+        end, position = known.total, known.position
+    elif clip.fps is not None:
+        fps = clip.fps
+        end, position = clip.num_frames / fps, lambda time: time * fps
+    else:
+        raise UsageError(f"the clip has a variable frame rate; for seconds give {_TIMECODES_HELP}")
+    result = []
+    for time in seconds:
+        if not 0 <= time < end:
+            raise UsageError(f"seconds must be from 0 to below {float(end):g}, the clip's end, got {time:g}")
+        result.append(position(Fraction(repr(time))))  # 1.001 is meant as it is written
+    return result
 
 
 def _device(name: str | None) -> torch.device:

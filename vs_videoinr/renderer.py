@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vs_videoinr import worker
+from vs_videoinr.beyond import EXTREME, Beyond
+from vs_videoinr.flow import Colours
 from vs_videoinr.model.base import Network, VideoField
 
 #: A frame's planes as (memory, stride in bytes), single precision: R, G, B or one gray plane.
@@ -50,7 +54,7 @@ class Renderer:
         self._device = device
         self._dtype = dtype
         self._closed = False
-        self._fields: OrderedDict[tuple[int, int], VideoField] = OrderedDict()
+        self._fields: OrderedDict[tuple[int, int], _Kept] = OrderedDict()
         self._worker = worker.acquire(device)
 
     def render(self, left: int, right: int, t: float, frame0: Planes, frame1: Planes, output: Planes) -> None:
@@ -60,17 +64,45 @@ class Renderer:
             left: Number of the left source frame: with `right`, what the field is remembered by.
             right: Number of the right source frame; equal to `left` where the picture holds.
             t: 0 (left) to 1 (right).
-            frame0: The left frame; values beyond 0 to 1 are clamped for the network, NaN counts as 0.
+            frame0: The left frame. The network sees its values from 0 to 1; what lies beyond goes past it (see
+                `vs_videoinr.beyond`). NaN counts as 0.
             frame1: The right frame.
-            output: Where the picture goes, clamped to 0 to 1; as many planes as the frames have.
+            output: Where the picture goes; as many planes as the frames have.
 
         Raises:
             RenderError: Out of memory, or closed meanwhile.
         """
+        self._call(lambda: self._render((left, right), t, frame0, frame1, output))
 
-        def work() -> None:
-            self._render((left, right), t, frame0, frame1, output)
+    def motion(
+        self,
+        left: int,
+        right: int,
+        t: float,
+        frame0: Planes,
+        frame1: Planes,
+        output: Planes,
+        toward: int,
+        colours: Colours | None,
+    ) -> None:
+        """Write the motion at time `t`, of `size`, into three planes: as `colours`, or as x, y and 0 in output pixels.
 
+        Args:
+            left: As for `render`; nothing moves where it equals `right`.
+            right: As for `render`.
+            t: As for `render`.
+            frame0: As for `render`.
+            frame1: As for `render`.
+            output: Where the result goes.
+            toward: 0 for the motion from time `t` back to the left frame, 1 for that on to the right frame.
+            colours: How motion is shown; None for the numbers.
+
+        Raises:
+            RenderError: Out of memory, or closed meanwhile.
+        """
+        self._call(lambda: self._motion((left, right), t, frame0, frame1, output, toward, colours))
+
+    def _call(self, work: Callable[[], None]) -> None:
         try:
             self._run(work)
         except worker.Abandoned:
@@ -115,38 +147,81 @@ class Renderer:
             raise worker.Abandoned
 
     def _render(self, pair: tuple[int, int], t: float, frame0: Planes, frame1: Planes, output: Planes) -> None:
+        kept = self._kept(pair, frame0, frame1)
+        width, height = self.size
+        picture = kept.field.sample(t, (height, width), check=self._check).float().clamp_(0, 1)
+        if kept.beyond is not None:
+            picture += kept.beyond.at(kept.field, t, (height, width))
+        if len(output) == 1:
+            picture = picture.mean(dim=1, keepdim=True)
+        self._write(picture[0], output)
+
+    def _motion(
+        self,
+        pair: tuple[int, int],
+        t: float,
+        frame0: Planes,
+        frame1: Planes,
+        output: Planes,
+        toward: int,
+        colours: Colours | None,
+    ) -> None:
+        width, height = self.size
+        motion = torch.zeros(2, height, width)
+        if pair[0] != pair[1]:
+            field = self._kept(pair, frame0, frame1).field
+            motion = field.motion(t, (height, width), check=self._check)[0, 2 * toward : 2 * toward + 2].cpu()
+        self._write(F.pad(motion, (0, 0, 0, 0, 0, 1)) if colours is None else colours(motion), output)
+
+    def _kept(self, pair: tuple[int, int], frame0: Planes, frame1: Planes) -> _Kept:
+        """What a pair of frames has become, remembered from the last time or made now."""
         self._check()
         network = self._network
         if network is None:
             raise worker.Abandoned
-        field = self._fields.get(pair)
-        if field is None:
-            field = network.encode(self._read(frame0), self._read(frame1))
-            self._remember(pair, field)
+        kept = self._fields.get(pair)
+        if kept is None:
+            frames = [self._read(frame) for frame in (frame0, frame1)]
+            inside = [frame.clamp(0, 1).to(self._dtype) for frame in frames]
+            kept = _Kept(network.encode(inside[0], inside[1]), Beyond.of(frames, inside))
+            self._remember(pair, kept)
         else:
             self._fields.move_to_end(pair)
-        width, height = self.size
-        picture = field.sample(t, (height, width), check=self._check).float()
-        if len(output) == 1:
-            picture = picture.mean(dim=1, keepdim=True)
-        values: NDArray[np.float32] = picture.clamp_(0, 1)[0].cpu().numpy()
+        return kept
+
+    def _write(self, picture: Tensor, output: Planes) -> None:
+        values: NDArray[np.float32] = picture.cpu().numpy()
         for plane, (memory, stride) in zip(values, output, strict=True):
             np.copyto(_view(memory, stride, self.size), plane)
 
-    def _remember(self, pair: tuple[int, int], field: VideoField) -> None:
-        self._fields[pair] = field
-        size = sum(kept.nbytes() for kept in self._fields.values())
+    def _remember(self, pair: tuple[int, int], kept: _Kept) -> None:
+        self._fields[pair] = kept
+        size = sum(other.nbytes() for other in self._fields.values())
         while len(self._fields) > CACHE_FIELDS or (size > CACHE_BYTES and len(self._fields) > 1):
             _, dropped = self._fields.popitem(last=False)
             size -= dropped.nbytes()
 
     def _read(self, planes: Planes) -> Tensor:
-        width, height = self.source_size
-        frame = torch.empty(1, len(planes), height, width)
-        for plane, (memory, stride) in zip(frame[0].numpy(), planes, strict=True):
-            np.copyto(plane, _view(memory, stride, self.source_size))
-        frame = frame.to(self._device, self._dtype).nan_to_num_(0.0).clamp_(0, 1)
+        frame = torch.from_numpy(frame_of(planes, self.source_size))[None]
+        # no picture, but nothing that arithmetic would spread either
+        frame = frame.to(self._device).nan_to_num_(0.0, 1.0, 0.0).clamp_(-EXTREME, EXTREME)
         return frame.expand(-1, 3, -1, -1) if len(planes) == 1 else frame
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What is remembered of a pair of frames."""
+
+    field: VideoField
+    beyond: Beyond | None
+
+    def nbytes(self) -> int:
+        return self.field.nbytes() + (0 if self.beyond is None else self.beyond.nbytes())
+
+
+def frame_of(planes: Planes, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Copy planes of (width, height) into an array (planes, height, width)."""
+    return np.stack([_view(memory, stride, size) for memory, stride in planes])
 
 
 def _view(memory: memoryview, stride: int, size: tuple[int, int]) -> NDArray[np.float32]:

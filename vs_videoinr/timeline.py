@@ -7,10 +7,19 @@ nothing to move towards, so the picture holds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+from vs_videoinr.timecodes import Timecodes
+
+
+class Neighbour(NamedTuple):
+    """What an adjacent output frame shows: its left source frame, and whether it is nearer to the right one."""
+
+    left: int
+    late: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +31,41 @@ class Place:
         right: The one after it; equal to `left`, with `t` = 0, where the clip has no more.
         t: Exact time between the two.
         on_source: The position is that of a source frame.
-        first: No earlier neighbour in the output shares this `left`.
-        last: No later neighbour in the output shares this `left`.
+        before: The output frame before this one; None for the first.
+        after: The output frame after this one; None for the last.
     """
 
     left: int
     right: int
     t: Fraction
     on_source: bool
-    first: bool
-    last: bool
+    before: Neighbour | None
+    after: Neighbour | None
+
+    @property
+    def first(self) -> bool:
+        """The output frame before this one has another `left`."""
+        return self.before is None or self.before.left != self.left
+
+    @property
+    def last(self) -> bool:
+        """The output frame after this one has another `left`."""
+        return self.after is None or self.after.left != self.left
+
+    @property
+    def first_late(self) -> bool:
+        """The output frame before this one is not nearer to `right`."""
+        return self.before != (self.left, True)
+
+    @property
+    def last_early(self) -> bool:
+        """The output frame after this one is not nearer to `left`."""
+        return self.after != (self.left, False)
+
+    @property
+    def foreshown(self) -> bool:
+        """The output frame before this one is nearer to this one's `left` than to its own."""
+        return self.before == (self.left - 1, True)
 
 
 class Timeline(Protocol):
@@ -87,17 +121,7 @@ class Resampled:
 
     def place(self, n: int) -> Place:
         """Return what output frame `n` shows."""
-        step, unit = self.ratio.denominator, self.ratio.numerator
-        left, rest = divmod(n * step, unit)
-        at_end = left >= self.frames - 1
-        return Place(
-            left=left,
-            right=left if at_end else left + 1,
-            t=Fraction(0) if at_end else Fraction(rest, unit),
-            on_source=rest == 0,
-            first=n == 0 or (n - 1) * step // unit != left,
-            last=n == self.length - 1 or (n + 1) * step // unit != left,
-        )
+        return _place(n, self.length, self.frames, lambda k: k / self.ratio)
 
     def duration(self, n: int, left: Fraction | None = None, right: Fraction | None = None) -> Fraction | None:
         """Return how long output frame `n` lasts, in seconds."""
@@ -114,22 +138,47 @@ class Resampled:
         return lasts
 
 
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A constant rate laid over a clip of variable rate, whose frames' true times are known.
+
+    There are floor(seconds · fps) frames, but at least one; the last one lasts until the source's end.
+
+    Attributes:
+        timecodes: When the source's frames begin.
+        fps: Frames per second.
+    """
+
+    timecodes: Timecodes
+    fps: Fraction
+
+    @property
+    def length(self) -> int:
+        """Number of output frames."""
+        return max(1, int(self.timecodes.total * self.fps))
+
+    def place(self, n: int) -> Place:
+        """Return what output frame `n` shows."""
+        return _place(n, self.length, self.timecodes.frames, lambda k: self.timecodes.position(k / self.fps))
+
+    def duration(self, n: int, left: Fraction | None = None, right: Fraction | None = None) -> Fraction | None:  # noqa: ARG002
+        """Return how long output frame `n` lasts, in seconds."""
+        return 1 / self.fps if n < self.length - 1 else self.timecodes.total - n / self.fps
+
+
 class Moments:
     """Any positions in any order, one output frame each; every frame lasts as long as the source's."""
 
-    def __init__(self, times: Sequence[float], frames: int, source_fps: Fraction | None) -> None:
-        """Take `times` as positions, 0 to `frames` - 1; raise ValueError with the first that is not."""
-        for time in times:
-            if not 0 <= time <= frames - 1:  # also refuses NaN
-                raise ValueError(time)
-        self._times = tuple(times)
+    def __init__(self, positions: Sequence[Fraction], frames: int, source_fps: Fraction | None) -> None:
+        """Take `positions`, from 0 to below `frames`, in a source of so many frames per second (None: variable)."""
+        self._positions = tuple(positions)
         self._frames = frames
         self._fps = source_fps
 
     @property
     def length(self) -> int:
         """Number of output frames."""
-        return len(self._times)
+        return len(self._positions)
 
     @property
     def fps(self) -> Fraction | None:
@@ -138,19 +187,34 @@ class Moments:
 
     def place(self, n: int) -> Place:
         """Return what output frame `n` shows."""
-        time = self._times[n]
-        left = int(time)
-        before = self._times[n - 1 : n]
-        after = self._times[n + 1 : n + 2]
-        return Place(
-            left=left,
-            right=min(left + 1, self._frames - 1),
-            t=Fraction(time) - left,
-            on_source=time == left,
-            first=all(int(neighbour) != left for neighbour in before),
-            last=all(int(neighbour) != left for neighbour in after),
-        )
+        return _place(n, self.length, self._frames, self._positions.__getitem__)
 
     def duration(self, n: int, left: Fraction | None = None, right: Fraction | None = None) -> Fraction | None:  # noqa: ARG002
         """Return how long output frame `n` lasts, in seconds: as long as its left source frame."""
         return left if self._fps is None else 1 / self._fps
+
+
+def _place(n: int, length: int, frames: int, position: Callable[[int], Fraction]) -> Place:
+    """The place of output frame `n` of `length`, where `position` tells of each where in the source it is."""
+
+    def split(k: int) -> tuple[int, Fraction]:
+        whole = position(k)
+        left = whole.numerator // whole.denominator
+        return left, whole - left
+
+    def neighbour(k: int) -> Neighbour | None:
+        if not 0 <= k < length:
+            return None
+        left, t = split(k)
+        return Neighbour(left, 2 * t >= 1)
+
+    left, t = split(n)
+    at_end = left >= frames - 1
+    return Place(
+        left=left,
+        right=left if at_end else left + 1,
+        t=Fraction(0) if at_end else t,
+        on_source=t == 0,
+        before=neighbour(n - 1),
+        after=neighbour(n + 1),
+    )

@@ -143,6 +143,7 @@ def test_training_stopped_and_resumed_is_training_that_never_stopped(photos: Pat
             "rate": 0.001,
             "decoder_rate": 0.001,
             "warmup": 1000000,  # the rate must not depend on where this run is to end
+            "clip": 0.2,
             "ema": 0.9,
             "flow_weight": 0.01,
             "precision": "float32",

@@ -31,6 +31,13 @@ class VideoField(ABC):
         """
 
     @abstractmethod
+    def motion(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
+        """Return where the picture at time `t` comes from, float32 (B, 4, height, width).
+
+        Channels: x, y from each place to its content's in frame 0, then in frame 1, in pixels of `size`.
+        """
+
+    @abstractmethod
     def nbytes(self) -> int:
         """Bytes of tensor memory that the field holds for as long as it lives."""
 

@@ -203,6 +203,17 @@ class WarpField(VideoField):
             parts.append(self._window(lattice, t, size, (row, 0, min(rows, height - row), width)))
         return torch.cat(parts, 2)
 
+    def motion(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
+        """See `VideoField.motion`."""
+        if check is not None:
+            check()
+        there = sample_at(
+            self.decoder.lattice(self, t)[:, :4],
+            self._query(size, (0, 0, *size)).expand(self.frame0.shape[0], -1, -1, -1),
+        )
+        shape = self.frame0.shape[-2:]
+        return there * there.new_tensor([size[1] / shape[1], size[0] / shape[0]] * 2).view(1, 4, 1, 1)
+
     def sample_window(self, t: float, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
         """The part (top, left, height, width) of what `sample` returns: what training looks at."""
         return self._window(self._lattice(t), t, size, window)
@@ -214,13 +225,17 @@ class WarpField(VideoField):
     def _window(
         self, lattice: Tensor | None, t: float, size: tuple[int, int], window: tuple[int, int, int, int]
     ) -> Tensor:
-        top, left, height, width = window
         step = [low / high for low, high in zip(self.frame0.shape[-2:], size, strict=True)]
         cell = self.amplitudes0.new_tensor([math.log2(s) for s in step]).view(1, 2, 1, 1)
+        return self.decoder.decode(self, lattice, t, self._query(size, window), cell)
+
+    def _query(self, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
+        """Where the pixels of a window of a picture of `size` lie in the frames: (1, 2, height, width)."""
+        top, left, height, width = window
+        step = [low / high for low, high in zip(self.frame0.shape[-2:], size, strict=True)]
         corner = self.flow01.new_tensor([left + 0.5, top + 0.5]).view(1, 2, 1, 1)
         scale = self.flow01.new_tensor(step[::-1]).view(1, 2, 1, 1)
-        query = (pixel_grid(height, width, scale) + corner) * scale - 0.5
-        return self.decoder.decode(self, lattice, t, query, cell)
+        return (pixel_grid(height, width, scale) + corner) * scale - 0.5
 
     def nbytes(self) -> int:
         """See `VideoField.nbytes`."""

@@ -8,11 +8,12 @@
  *
  * One clip runs through
  *
- *     clip -> Guard -+-> resize (RGBS) -> Render -> resize (the clip's format) -+-> Upscale / Query -> out
- *                    +----------------------------------------------------------+
+ *     clip -> Guard -+-> resize (RGBS) -> Cuts -> Render -> resize (the clip's format) -+-> Upscale / Query -> out
+ *                    +------------------------------------------------------------------+
  *
- * Guard refuses frames that cannot be right, Render calls the network, and the last filter puts the properties on and
- * lets source frames through untouched where the output is the source. Nothing of Python is linked: the few functions
+ * Guard refuses frames that cannot be right, Cuts marks the last frames of scenes, Render calls the network, and the
+ * last filter puts the properties on and lets source frames through untouched where the output is the source. A clip's
+ * _Alpha goes the same way beside it; Flow ends with colours or numbers instead of the clip's format. Nothing of Python is linked: the few functions
  * of its stable ABI are looked up in the running process, so that one binary serves every Python from 3.12 up.
  *
  * Python runs in the main interpreter only (PyGILState_*): subinterpreters and free-threaded builds are not supported.
@@ -183,12 +184,17 @@ static void say_raised(const Python *p, char *message, const char *function) {
 
 /* ---------------------------------------------------------------- what the filters of one call share */
 
+enum { IGNORE_CUTS, HOLD, SWITCH }; /* what is done about a cut: Filter.output says which */
+
 typedef struct Engine {
-    const char *function; /* "Upscale" or "Query": how its messages begin */
+    const char *function; /* "Upscale", "Query" or "Flow": how its messages begin */
     PyObject *filter;     /* vs_videoinr.filter.Filter */
     atomic_int users;
-    int same_size;  /* the output has the clip's size: source frames may pass */
+    int flow;       /* the output is the motion */
+    int same_size;  /* the output is like the clip: source frames may pass */
     int vfr;        /* durations follow those of the source frames */
+    int cuts;       /* IGNORE_CUTS, HOLD or SWITCH */
+    int has_alpha;  /* the clip's frames carry transparency */
     int yuv;        /* a matrix is needed */
     int subsampled; /* a chroma location is used */
     int64_t matrix; /* what the way back to the clip's format uses, from its first frame */
@@ -220,6 +226,9 @@ typedef struct Place {
     double t;        /* from left (0) to right (1) */
     int on_source;   /* the frame falls on a source frame's time */
     int first, last; /* of the frames that have this left one */
+    int first_late;  /* of those, the first that is nearer to the right one */
+    int last_early;  /* of those, the last that is nearer to the left one */
+    int foreshown;   /* the output frame before is nearer to this left frame than to its own */
     long long duration_num, duration_den; /* 0/0: ask Filter.duration with those of left and right */
 } Place;
 
@@ -231,18 +240,14 @@ static int locate(const Engine *e, int n, Place *place, char *message) {
         return 0;
     }
     PyObject *answer = p->call_method(e->filter, "locate", "i", n);
-    int ok = answer && p->parse(answer, "iidiiiLL", &place->left, &place->right, &place->t, &place->on_source,
-                                &place->first, &place->last, &place->duration_num, &place->duration_den);
+    int ok = answer && p->parse(answer, "iidiiiiiiLL", &place->left, &place->right, &place->t, &place->on_source,
+                                &place->first, &place->last, &place->first_late, &place->last_early,
+                                &place->foreshown, &place->duration_num, &place->duration_den);
     if (!ok)
         say_raised(p, message, e->function);
     p->decref(answer);
     p->gil_release(gil);
     return ok;
-}
-
-static int cut_follows(const VSFrame *frame, const VSAPI *vsapi) {
-    int error;
-    return vsapi->mapGetInt(vsapi->getFramePropertiesRO(frame), "_SceneChangeNext", 0, &error) != 0 && !error;
 }
 
 /* ---------------------------------------------------------------- Guard */
@@ -303,13 +308,17 @@ static void VS_CC guard_free(void *instance, VSCore *core, const VSAPI *vsapi) {
     free(g);
 }
 
-/* ---------------------------------------------------------------- Render */
+/* ---------------------------------------------------------------- Cuts */
 
-typedef struct Render {
-    VSNode *node; /* RGBS, or GRAYS for a clip that is gray */
+/* Properties that only the filters of one call see. */
+#define CUT "_VideoINRCut"   /* the next frame begins another scene */
+#define HELD "_VideoINRHeld" /* the picture is that of LEFT or RIGHT, as it is */
+
+typedef struct Cuts {
+    VSNode *node; /* RGBS or GRAYS */
     Engine *engine;
-    VSVideoInfo output;
-} Render;
+    int last; /* frame of the clip */
+} Cuts;
 
 /* The planes of a frame as ((memory, stride), …). `writable` frames must not be shared. */
 static PyObject *planes(const Python *p, const VSFrame *frame, VSFrame *writable, const VSAPI *vsapi) {
@@ -331,6 +340,83 @@ static PyObject *planes(const Python *p, const VSFrame *frame, VSFrame *writable
     return count == 1 ? p->build("(N)", plane[0]) : p->build("(NNN)", plane[0], plane[1], plane[2]);
 }
 
+/* Whether `frame` is the last of its scene; -1 with a message if that cannot be told. */
+static int find_cut(const Cuts *c, const VSFrame *frame, const VSFrame *next, char *message, const VSAPI *vsapi) {
+    const Python *p = python();
+    int gil;
+    if (!enter(p, &gil)) {
+        say(message, c->engine->function, "Python is shutting down");
+        return -1;
+    }
+    int cut = -1;
+    PyObject *one = planes(p, frame, NULL, vsapi);
+    PyObject *other = one ? planes(p, next, NULL, vsapi) : NULL;
+    PyObject *answer = other ? p->call_method(c->engine->filter, "is_cut", "OO", one, other) : NULL;
+    PyObject *tuple = answer ? p->build("(O)", answer) : NULL;
+    if (!tuple || !p->parse(tuple, "p", &cut))
+        say_raised(p, message, c->engine->function);
+    p->decref(tuple);
+    p->decref(answer);
+    p->decref(other);
+    p->decref(one);
+    p->gil_release(gil);
+    return cut;
+}
+
+static const VSFrame *VS_CC cuts_frame(int n, int reason, void *instance, void **frame_data, VSFrameContext *context,
+                                       VSCore *core, const VSAPI *vsapi) {
+    (void)frame_data;
+    const Cuts *c = instance;
+    if (reason == arInitial) {
+        vsapi->requestFrameFilter(n, c->node, context);
+        if (n < c->last)
+            vsapi->requestFrameFilter(n + 1, c->node, context);
+        return NULL;
+    }
+    if (reason != arAllFramesReady)
+        return NULL;
+
+    const VSFrame *frame = vsapi->getFrameFilter(n, c->node, context);
+    int64_t cut = property(vsapi->getFramePropertiesRO(frame), "_SceneChangeNext", -1, vsapi);
+    if (cut < 0 && n < c->last) {
+        char message[MESSAGE_SIZE];
+        const VSFrame *next = vsapi->getFrameFilter(n + 1, c->node, context);
+        cut = find_cut(c, frame, next, message, vsapi);
+        vsapi->freeFrame(next);
+        if (cut < 0) {
+            vsapi->freeFrame(frame);
+            vsapi->setFilterError(message, context);
+            return NULL;
+        }
+    }
+    VSFrame *marked = vsapi->copyFrame(frame, core);
+    vsapi->freeFrame(frame);
+    vsapi->mapSetInt(vsapi->getFramePropertiesRW(marked), CUT, cut > 0, maReplace);
+    return marked;
+}
+
+static void VS_CC cuts_free(void *instance, VSCore *core, const VSAPI *vsapi) {
+    (void)core;
+    Cuts *c = instance;
+    vsapi->freeNode(c->node);
+    engine_release(c->engine);
+    free(c);
+}
+
+/* ---------------------------------------------------------------- Render */
+
+enum { BETWEEN, LEFT, RIGHT };      /* what an output frame shows: something new, or a source frame as it is */
+enum { PICTURE, TRANSPARENCY, MOTION }; /* what Filter.render makes */
+
+typedef struct Render {
+    VSNode *node;   /* RGBS, or GRAYS for a clip that is gray */
+    VSNode *marked; /* the same by Cuts, for the left frame: that looks one frame ahead, which the others need not */
+    Engine *engine;
+    VSVideoInfo output;
+    int what;
+    const VSFrame *source, *picture; /* the source frame that was shown as it is last, and how that looks */
+} Render;
+
 static int render_pair(const Render *r, int left, int right, double t, const VSFrame *frame0, const VSFrame *frame1,
                        VSFrame *output, char *message, const VSAPI *vsapi) {
     const Python *p = python();
@@ -343,7 +429,7 @@ static int render_pair(const Render *r, int left, int right, double t, const VSF
     PyObject *in1 = in0 ? planes(p, frame1, NULL, vsapi) : NULL;
     PyObject *out = in1 ? planes(p, output, output, vsapi) : NULL;
     PyObject *none =
-        out ? p->call_method(r->engine->filter, "render", "iidOOO", left, right, t, in0, in1, out) : NULL;
+        out ? p->call_method(r->engine->filter, "render", "iiidOOO", r->what, left, right, t, in0, in1, out) : NULL;
     int ok = none != NULL;
     if (!ok)
         say_raised(p, message, r->engine->function);
@@ -355,9 +441,55 @@ static int render_pair(const Render *r, int left, int right, double t, const VSF
     return ok;
 }
 
+/* Whether two frames look alike to the last bit; frames that do not differ early, as a rule. */
+static int equal(const VSFrame *a, const VSFrame *b, const VSAPI *vsapi) {
+    if (a == b)
+        return 1;
+    for (int plane = 0; plane < vsapi->getVideoFrameFormat(a)->numPlanes; plane++) {
+        const uint8_t *one = vsapi->getReadPtr(a, plane), *other = vsapi->getReadPtr(b, plane);
+        if (one == other)
+            continue;
+        size_t length = (size_t)vsapi->getFrameWidth(a, plane) * sizeof(float);
+        for (int y = 0; y < vsapi->getFrameHeight(a, plane); y++)
+            if (memcmp(one + y * vsapi->getStride(a, plane), other + y * vsapi->getStride(b, plane), length))
+                return 0;
+    }
+    return 1;
+}
+
+/* What an output frame shows. Nothing is blended over a cut, and a repeated frame stays what it is, also at its own
+ * time: were it made with the help of whatever comes next, it would not look the same twice. */
+static int choose(const Render *r, const Place *place, const VSFrame *previous, const VSFrame *left,
+                  const VSFrame *right, const VSAPI *vsapi) {
+    if (place->right == place->left || equal(left, right, vsapi))
+        return LEFT;
+    if (property(vsapi->getFramePropertiesRO(left), CUT, 0, vsapi))
+        return r->engine->cuts == SWITCH && place->t >= 0.5 ? RIGHT : LEFT;
+    return previous && equal(previous, left, vsapi) ? LEFT : BETWEEN;
+}
+
+/* A source frame as it looks in the output: made once for all the times that it is shown. */
+static VSFrame *show(Render *r, int number, const VSFrame *source, char *message, VSCore *core, const VSAPI *vsapi) {
+    if (r->engine->same_size)
+        return vsapi->copyFrame(source, core);
+    if (!r->picture || !equal(r->source, source, vsapi)) {
+        VSFrame *picture = vsapi->newVideoFrame(&r->output.format, r->output.width, r->output.height,
+                                                r->what == PICTURE ? source : NULL, core);
+        if (!render_pair(r, number, number, 0.0, source, source, picture, message, vsapi)) {
+            vsapi->freeFrame(picture);
+            return NULL;
+        }
+        vsapi->freeFrame(r->source);
+        vsapi->freeFrame(r->picture);
+        r->source = vsapi->addFrameRef(source);
+        r->picture = picture;
+    }
+    return vsapi->copyFrame(r->picture, core);
+}
+
 static const VSFrame *VS_CC render_frame(int n, int reason, void *instance, void **frame_data, VSFrameContext *context,
                                          VSCore *core, const VSAPI *vsapi) {
-    const Render *r = instance;
+    Render *r = instance; /* one thread at a time has frames ready: fmParallelRequests */
     char message[MESSAGE_SIZE];
     Place *place = *frame_data;
 
@@ -371,9 +503,11 @@ static const VSFrame *VS_CC render_frame(int n, int reason, void *instance, void
             return NULL;
         }
         *frame_data = place;
-        vsapi->requestFrameFilter(place->left, r->node, context);
+        vsapi->requestFrameFilter(place->left, r->marked, context);
         if (place->right != place->left)
             vsapi->requestFrameFilter(place->right, r->node, context);
+        if (place->t == 0 && place->left > 0)
+            vsapi->requestFrameFilter(place->left - 1, r->node, context);
         return NULL;
     }
     if (reason != arAllFramesReady) {
@@ -382,28 +516,42 @@ static const VSFrame *VS_CC render_frame(int n, int reason, void *instance, void
         return NULL;
     }
 
-    const VSFrame *left = vsapi->getFrameFilter(place->left, r->node, context);
-    /* Nothing is blended over a cut: the left frame is held, as if it were the clip's last. */
-    int hold = place->right == place->left || cut_follows(left, vsapi);
-    const VSFrame *right = hold ? vsapi->addFrameRef(left) : vsapi->getFrameFilter(place->right, r->node, context);
-    VSFrame *output = vsapi->newVideoFrame(&r->output.format, r->output.width, r->output.height, left, core);
-    int ok = render_pair(r, place->left, hold ? place->left : place->right, hold ? 0.0 : place->t, left, right, output,
-                         message, vsapi);
+    const VSFrame *left = vsapi->getFrameFilter(place->left, r->marked, context);
+    const VSFrame *right = place->right == place->left ? vsapi->addFrameRef(left)
+                                                       : vsapi->getFrameFilter(place->right, r->node, context);
+    const VSFrame *previous =
+        place->t == 0 && place->left > 0 ? vsapi->getFrameFilter(place->left - 1, r->node, context) : NULL;
+    int shown = choose(r, place, previous, left, right, vsapi);
+    VSFrame *output;
+    if (shown == BETWEEN) {
+        output = vsapi->newVideoFrame(&r->output.format, r->output.width, r->output.height,
+                                      r->what == PICTURE ? left : NULL, core);
+        if (!render_pair(r, place->left, place->right, place->t, left, right, output, message, vsapi)) {
+            vsapi->freeFrame(output);
+            output = NULL;
+        }
+    } else {
+        output = show(r, shown == LEFT ? place->left : place->right, shown == LEFT ? left : right, message, core,
+                      vsapi);
+    }
+    vsapi->freeFrame(previous);
     vsapi->freeFrame(right);
     vsapi->freeFrame(left);
     free(place);
     *frame_data = NULL;
-    if (!ok) {
-        vsapi->freeFrame(output);
+    if (!output)
         vsapi->setFilterError(message, context);
-        return NULL;
-    }
+    else
+        vsapi->mapSetInt(vsapi->getFramePropertiesRW(output), HELD, shown, maReplace);
     return output;
 }
 
 static void VS_CC render_free(void *instance, VSCore *core, const VSAPI *vsapi) {
     (void)core;
     Render *r = instance;
+    vsapi->freeFrame(r->source);
+    vsapi->freeFrame(r->picture);
+    vsapi->freeNode(r->marked);
     vsapi->freeNode(r->node);
     engine_release(r->engine);
     free(r);
@@ -413,15 +561,11 @@ static void VS_CC render_free(void *instance, VSCore *core, const VSAPI *vsapi) 
 
 typedef struct Output {
     VSNode *source;   /* behind Guard */
-    VSNode *rendered; /* in the source's format */
+    VSNode *rendered; /* in the output's format */
+    VSNode *alpha;    /* its _Alpha; NULL where there is none */
     Engine *engine;
     VSVideoInfo info;
 } Output;
-
-typedef struct OutputState {
-    Place place;
-    int rendered; /* the rendered frame has been asked for */
-} OutputState;
 
 /* The duration of a variable rate clip's frame, from those of the source frames that it lies in. */
 static int duration_between(const Output *o, int n, const VSMap *left, const VSMap *right, int64_t *num, int64_t *den,
@@ -465,9 +609,26 @@ static void set_if_different(VSMap *properties, const char *key, int64_t missing
         vsapi->mapSetInt(properties, key, value, maReplace);
 }
 
-/* Everything that is true of the left source frame but not of the frame made from it. */
-static void correct_properties(const Output *o, VSMap *properties, const Place *place, int is_source, int64_t num,
-                               int64_t den, const VSAPI *vsapi) {
+/* Of the frames made from one source frame the first keeps its _SceneChangePrev, and the last its _SceneChangeNext. */
+static void correct_scenes(const Output *o, VSMap *properties, const Place *place, int shown, const VSAPI *vsapi) {
+    int switches = o->engine->cuts == SWITCH;
+    int keep_previous, keep_next;
+    if (shown == RIGHT) { /* of the frames after the switch, the right one's own come later */
+        keep_previous = place->first_late;
+        keep_next = 0;
+    } else {
+        keep_previous = place->first && !(switches && place->foreshown);
+        keep_next = switches && place->right != place->left ? place->last_early : place->last;
+    }
+    if (!keep_previous)
+        vsapi->mapDeleteKey(properties, "_SceneChangePrev");
+    if (!keep_next)
+        vsapi->mapDeleteKey(properties, "_SceneChangeNext");
+}
+
+/* Everything that is true of a source frame but not of the frame made from it. */
+static void correct_properties(const Output *o, VSMap *properties, const Place *place, int shown, int is_source,
+                               int64_t num, int64_t den, const VSAPI *vsapi) {
     if (num > 0 && den > 0) {
         vsapi->mapSetInt(properties, "_DurationNum", num, maReplace);
         vsapi->mapSetInt(properties, "_DurationDen", den, maReplace);
@@ -475,10 +636,7 @@ static void correct_properties(const Output *o, VSMap *properties, const Place *
         vsapi->mapDeleteKey(properties, "_DurationNum");
         vsapi->mapDeleteKey(properties, "_DurationDen");
     }
-    if (!place->first)
-        vsapi->mapDeleteKey(properties, "_SceneChangePrev");
-    if (!place->last)
-        vsapi->mapDeleteKey(properties, "_SceneChangeNext");
+    correct_scenes(o, properties, place, shown, vsapi);
     if (!place->on_source) {
         vsapi->mapDeleteKey(properties, "_AbsoluteTime");
         vsapi->mapDeleteKey(properties, "_PictType");
@@ -487,6 +645,14 @@ static void correct_properties(const Output *o, VSMap *properties, const Place *
         return;
     vsapi->mapDeleteKey(properties, "_Field");
     vsapi->mapDeleteKey(properties, "_Alpha"); /* has the source's size and time */
+    if (o->engine->flow) {                     /* colours of our own: RGB as screens have it */
+        vsapi->mapDeleteKey(properties, "_ChromaLocation");
+        vsapi->mapSetInt(properties, "_Matrix", VSC_MATRIX_RGB, maReplace);
+        vsapi->mapSetInt(properties, "_Range", 1, maReplace);
+        vsapi->mapSetInt(properties, "_Primaries", VSC_PRIMARIES_BT709, maReplace);
+        vsapi->mapSetInt(properties, "_Transfer", VSC_TRANSFER_IEC_61966_2_1, maReplace);
+        return;
+    }
     if (o->engine->yuv)
         set_if_different(properties, "_Matrix", 2, o->engine->matrix, vsapi);
     set_if_different(properties, "_Range", o->engine->default_range, o->engine->range, vsapi);
@@ -498,11 +664,11 @@ static const VSFrame *VS_CC output_frame(int n, int reason, void *instance, void
                                          VSCore *core, const VSAPI *vsapi) {
     const Output *o = instance;
     char message[MESSAGE_SIZE];
-    OutputState *state = *frame_data;
+    Place *state = *frame_data;
 
     if (reason == arInitial) {
-        state = calloc(1, sizeof *state);
-        if (!state || !locate(o->engine, n, &state->place, message)) {
+        state = malloc(sizeof *state);
+        if (!state || !locate(o->engine, n, state, message)) {
             if (!state)
                 say(message, o->engine->function, "out of memory");
             free(state);
@@ -510,14 +676,14 @@ static const VSFrame *VS_CC output_frame(int n, int reason, void *instance, void
             return NULL;
         }
         *frame_data = state;
-        const Place *place = &state->place;
-        vsapi->requestFrameFilter(place->left, o->source, context);
-        if (o->engine->vfr && place->right != place->left)
-            vsapi->requestFrameFilter(place->right, o->source, context);
-        /* With the clip's own size a frame may turn out to be held, which only the left frame's properties tell. */
-        state->rendered = !o->engine->same_size;
-        if (state->rendered)
+        vsapi->requestFrameFilter(state->left, o->source, context);
+        if ((o->engine->vfr || o->engine->cuts == SWITCH) && state->right != state->left)
+            vsapi->requestFrameFilter(state->right, o->source, context);
+        if (!o->engine->same_size || state->t > 0) {
             vsapi->requestFrameFilter(n, o->rendered, context);
+            if (o->alpha)
+                vsapi->requestFrameFilter(n, o->alpha, context);
+        }
         return NULL;
     }
     if (reason != arAllFramesReady) {
@@ -526,47 +692,52 @@ static const VSFrame *VS_CC output_frame(int n, int reason, void *instance, void
         return NULL;
     }
 
-    const Place place = state->place;
-    const VSFrame *left = vsapi->getFrameFilter(place.left, o->source, context);
-    if (!state->rendered && place.t > 0 && !cut_follows(left, vsapi)) {
-        vsapi->freeFrame(left);
-        vsapi->requestFrameFilter(n, o->rendered, context);
-        state->rendered = 1;
-        return NULL;
-    }
-    int is_source = !state->rendered;
+    const Place place = *state;
     free(state);
     *frame_data = NULL;
+    const VSFrame *left = vsapi->getFrameFilter(place.left, o->source, context);
+    const VSFrame *right = (o->engine->vfr || o->engine->cuts == SWITCH) && place.right != place.left
+                               ? vsapi->getFrameFilter(place.right, o->source, context)
+                               : vsapi->addFrameRef(left);
+    const VSFrame *rendered =
+        !o->engine->same_size || place.t > 0 ? vsapi->getFrameFilter(n, o->rendered, context) : NULL;
+    int shown = rendered ? (int)property(vsapi->getFramePropertiesRO(rendered), HELD, BETWEEN, vsapi) : LEFT;
+    int is_source = o->engine->same_size && shown != BETWEEN;
+    const VSFrame *like = shown == RIGHT ? right : left;
 
     VSFrame *frame;
     if (is_source) {
-        frame = vsapi->copyFrame(left, core);
+        frame = vsapi->copyFrame(like, core);
     } else {
-        const VSFrame *rendered = vsapi->getFrameFilter(n, o->rendered, context);
         const VSFrame *from[3] = {rendered, rendered, rendered};
         const int plane[3] = {0, 1, 2};
-        frame = vsapi->newVideoFrame2(&o->info.format, o->info.width, o->info.height, from, plane, left, core);
-        vsapi->freeFrame(rendered);
+        frame = vsapi->newVideoFrame2(&o->info.format, o->info.width, o->info.height, from, plane, like, core);
     }
+    vsapi->freeFrame(rendered);
 
     VSMap *properties = vsapi->getFramePropertiesRW(frame);
     int64_t num = place.duration_num, den = place.duration_den;
-    if (o->engine->vfr) {
-        const VSFrame *right = place.right == place.left ? vsapi->addFrameRef(left)
-                                                         : vsapi->getFrameFilter(place.right, o->source, context);
-        int ok = duration_between(o, n, vsapi->getFramePropertiesRO(left), vsapi->getFramePropertiesRO(right), &num,
-                                  &den, message, vsapi);
-        vsapi->freeFrame(right);
-        if (!ok) {
-            vsapi->freeFrame(left);
-            vsapi->freeFrame(frame);
-            vsapi->setFilterError(message, context);
-            return NULL;
+    int ok = !o->engine->vfr || duration_between(o, n, vsapi->getFramePropertiesRO(left),
+                                                 vsapi->getFramePropertiesRO(right), &num, &den, message, vsapi);
+    if (ok) {
+        correct_properties(o, properties, &place, shown, is_source, num, den, vsapi);
+        if (!is_source)
+            keep_aspect(properties, like, &o->info, vsapi);
+        if (!is_source && o->alpha) {
+            const VSFrame *made = vsapi->getFrameFilter(n, o->alpha, context);
+            const int first = 0;
+            VSFrame *alpha = vsapi->newVideoFrame2(vsapi->getVideoFrameFormat(made), o->info.width, o->info.height,
+                                                   &made, &first, NULL, core);
+            vsapi->mapSetInt(vsapi->getFramePropertiesRW(alpha), "_Range", 1, maReplace);
+            vsapi->mapConsumeFrame(properties, "_Alpha", alpha, maReplace);
+            vsapi->freeFrame(made);
         }
+    } else {
+        vsapi->freeFrame(frame);
+        frame = NULL;
+        vsapi->setFilterError(message, context);
     }
-    correct_properties(o, properties, &place, is_source, num, den, vsapi);
-    if (!is_source)
-        keep_aspect(properties, left, &o->info, vsapi);
+    vsapi->freeFrame(right);
     vsapi->freeFrame(left);
     return frame;
 }
@@ -576,6 +747,7 @@ static void VS_CC output_free(void *instance, VSCore *core, const VSAPI *vsapi) 
     Output *o = instance;
     vsapi->freeNode(o->source);
     vsapi->freeNode(o->rendered);
+    vsapi->freeNode(o->alpha);
     engine_release(o->engine);
     free(o);
 }
@@ -589,7 +761,7 @@ static PyObject *arguments(const Python *p, const VSMap *in, const VSAPI *vsapi)
         const char *key = vsapi->mapGetKey(in, k);
         int type = vsapi->mapGetType(in, key);
         int count = vsapi->mapNumElements(in, key);
-        int is_array = !strcmp(key, "times");
+        int is_array = !strcmp(key, "times") || !strcmp(key, "seconds");
         if (type != ptInt && type != ptFloat && type != ptData)
             continue;
         PyObject *list = p->new_list(0);
@@ -619,7 +791,7 @@ static PyObject *arguments(const Python *p, const VSMap *in, const VSAPI *vsapi)
 
 /* Have Python check the arguments and prepare the network; learn what the output is. */
 static int prepare(Engine *e, const VSVideoInfo *source, VSVideoInfo *output, const VSMap *in, char *message,
-                   const VSAPI *vsapi) {
+                   VSCore *core, const VSAPI *vsapi) {
     const Python *p = python();
     int gil;
     if (!enter(p, &gil)) {
@@ -641,7 +813,8 @@ static int prepare(Engine *e, const VSVideoInfo *source, VSVideoInfo *output, co
     PyObject *answer = e->filter ? p->call_method(e->filter, "output", NULL) : NULL;
     long long fps[2] = {0, 1};
     *output = *source;
-    int ok = answer && p->parse(answer, "iiiLL", &output->width, &output->height, &output->numFrames, &fps[0], &fps[1]);
+    int ok = answer && p->parse(answer, "iiiLLi", &output->width, &output->height, &output->numFrames, &fps[0], &fps[1],
+                                &e->cuts);
     if (!ok)
         say_raised(p, message, e->function);
     p->decref(answer);
@@ -649,23 +822,27 @@ static int prepare(Engine *e, const VSVideoInfo *source, VSVideoInfo *output, co
     p->decref(given);
     p->decref(module);
     p->gil_release(gil);
-    if (fps[0] > 0) { /* a variable rate stays as it is */
-        output->fpsNum = fps[0];
-        output->fpsDen = fps[1];
+    if (e->flow) {
+        int error;
+        int data = vsapi->mapGetInt(in, "data", 0, &error) != 0 && !error;
+        vsapi->getVideoFormatByID(&output->format, data ? pfRGBS : pfRGB24, core);
     }
-    e->same_size = output->width == source->width && output->height == source->height;
-    e->vfr = source->fpsNum == 0;
+    output->fpsNum = fps[0];
+    output->fpsDen = fps[0] ? fps[1] : 0; /* a variable rate is 0/0 */
+    e->same_size = !e->flow && output->width == source->width && output->height == source->height;
+    e->vfr = fps[0] == 0;
     e->yuv = source->format.colorFamily == cfYUV;
     e->subsampled = source->format.subSamplingW || source->format.subSamplingH;
     e->default_range = source->format.colorFamily == cfRGB ? 1 : 0;
     return ok;
 }
 
-/* core.resize.Bicubic(node, …) with what `map` holds. Consumes `node` and `map`. */
-static VSNode *convert(const Engine *e, VSNode *node, VSMap *map, char *message, VSCore *core, const VSAPI *vsapi) {
+/* Call a function of VapourSynth's own on `node`, with what `map` holds besides. Consumes `node` and `map`. */
+static VSNode *call(const Engine *e, const char *plugin, const char *function, VSNode *node, VSMap *map, char *message,
+                    VSCore *core, const VSAPI *vsapi) {
     VSNode *result = NULL;
     vsapi->mapConsumeNode(map, "clip", node, maReplace);
-    VSMap *out = vsapi->invoke(vsapi->getPluginByID(VSH_RESIZE_PLUGIN_ID, core), "Bicubic", map);
+    VSMap *out = vsapi->invoke(vsapi->getPluginByID(plugin, core), function, map);
     if (vsapi->mapGetError(out))
         say(message, e->function, vsapi->mapGetError(out));
     else
@@ -675,12 +852,16 @@ static VSNode *convert(const Engine *e, VSNode *node, VSMap *map, char *message,
     return result;
 }
 
+static VSNode *convert(const Engine *e, VSNode *node, VSMap *map, char *message, VSCore *core, const VSAPI *vsapi) {
+    return call(e, VSH_RESIZE_PLUGIN_ID, "Bicubic", node, map, message, core, vsapi);
+}
+
 static uint32_t format_id(const VSVideoFormat *f, VSCore *core, const VSAPI *vsapi) {
     return vsapi->queryVideoFormatID(f->colorFamily, f->sampleType, f->bitsPerSample, f->subSamplingW, f->subSamplingH,
                                      core);
 }
 
-/* Choose how to go back to the clip's format, from its first frame. */
+/* Choose how to go back to the clip's format, from its first frame, and see whether it has transparency. */
 static int learn_colour(Engine *e, VSNode *guarded, char *message, const VSAPI *vsapi) {
     char why[REASON_SIZE] = "";
     char text[TEXT_SIZE];
@@ -699,6 +880,13 @@ static int learn_colour(Engine *e, VSNode *guarded, char *message, const VSAPI *
     e->chroma_location = property(properties, "_ChromaLocation", VSC_CHROMA_LEFT, vsapi);
     if (e->chroma_location < VSC_CHROMA_LEFT)
         e->chroma_location = VSC_CHROMA_LEFT;
+    int error;
+    const VSFrame *alpha = vsapi->mapGetFrame(properties, "_Alpha", 0, &error);
+    e->has_alpha = alpha && !e->flow && vsapi->getFrameType(alpha) == mtVideo &&
+                   vsapi->getVideoFrameFormat(alpha)->colorFamily == cfGray &&
+                   vsapi->getFrameWidth(alpha, 0) == vsapi->getFrameWidth(frame, 0) &&
+                   vsapi->getFrameHeight(alpha, 0) == vsapi->getFrameHeight(frame, 0);
+    vsapi->freeFrame(alpha);
     vsapi->freeFrame(frame);
     return 1;
 }
@@ -716,85 +904,174 @@ static int try_frame(const Engine *e, VSNode *node, char *message, const VSAPI *
     return frame != NULL;
 }
 
-/* Build the graph in the picture at the top. Consumes `clip`. Returns NULL with a message on failure. */
-static VSNode *build(Engine *e, VSNode *clip, const VSVideoInfo *source, const VSVideoInfo *output, char *message,
-                     VSCore *core, const VSAPI *vsapi) {
-    VSNode *guarded = NULL, *rgb = NULL, *rendered = NULL, *result = NULL;
+static VSNode *out_of_memory(const Engine *e, VSNode *clip, char *message, const VSAPI *vsapi) {
+    vsapi->freeNode(clip);
+    say(message, e->function, "out of memory");
+    return NULL;
+}
+
+/* The stages of the graph, each on top of `clip`, which it consumes. A filter that was created owns its instance. All
+ * return NULL on failure, mostly with a message. */
+
+static VSNode *add_guard(Engine *e, VSNode *clip, char *message, VSCore *core, const VSAPI *vsapi) {
     Guard *g = calloc(1, sizeof *g);
-    Render *r = calloc(1, sizeof *r);
-    Output *o = calloc(1, sizeof *o);
-    if (!g || !r || !o) {
-        vsapi->freeNode(clip);
-        free(g);
-        free(r);
-        free(o);
-        say(message, e->function, "out of memory");
-        return NULL;
-    }
-    g->engine = r->engine = o->engine = e;
-    atomic_fetch_add(&e->users, 3);
-
-    /* A filter that was created owns its instance; one that was not leaves it to the end of this function. */
+    if (!g)
+        return out_of_memory(e, clip, message, vsapi);
     g->node = clip;
-    VSFilterDependency on_clip[] = {{clip, rpStrictSpatial}};
-    guarded = vsapi->createVideoFilter2("Guard", source, guard_frame, guard_free, fmParallel, on_clip, 1, g, core);
-    if (!guarded)
-        goto done;
-    g = NULL;
-    if (!learn_colour(e, guarded, message, vsapi))
-        goto done;
+    g->engine = e;
+    atomic_fetch_add(&e->users, 1);
+    VSFilterDependency on[] = {{clip, rpStrictSpatial}};
+    VSNode *node = vsapi->createVideoFilter2("Guard", vsapi->getVideoInfo(clip), guard_frame, guard_free, fmParallel,
+                                             on, 1, g, core);
+    if (!node)
+        guard_free(g, core, vsapi);
+    return node;
+}
 
+static VSNode *add_cuts(Engine *e, VSNode *clip, char *message, VSCore *core, const VSAPI *vsapi) {
+    if (e->cuts == IGNORE_CUTS)
+        return clip;
+    Cuts *c = calloc(1, sizeof *c);
+    if (!c)
+        return out_of_memory(e, clip, message, vsapi);
+    c->node = clip;
+    c->engine = e;
+    c->last = vsapi->getVideoInfo(clip)->numFrames - 1;
+    atomic_fetch_add(&e->users, 1);
+    VSFilterDependency on[] = {{clip, rpGeneral}};
+    VSNode *node =
+        vsapi->createVideoFilter2("Cuts", vsapi->getVideoInfo(clip), cuts_frame, cuts_free, fmParallel, on, 1, c, core);
+    if (!node)
+        cuts_free(c, core, vsapi);
+    return node;
+}
+
+static VSNode *add_render(Engine *e, VSNode *clip, VSNode *marked, int what, const VSVideoInfo *output, char *message,
+                          VSCore *core, const VSAPI *vsapi) {
+    Render *r = calloc(1, sizeof *r);
+    if (!r) {
+        vsapi->freeNode(marked);
+        return out_of_memory(e, clip, message, vsapi);
+    }
+    r->node = clip;
+    r->marked = marked;
+    r->engine = e;
+    r->what = what;
+    r->output = *output;
+    r->output.format = vsapi->getVideoInfo(clip)->format;
+    if (what == MOTION)
+        vsapi->getVideoFormatByID(&r->output.format, pfRGBS, core);
+    atomic_fetch_add(&e->users, 1);
+    VSFilterDependency on[] = {{clip, rpGeneral}, {marked, rpGeneral}};
+    VSNode *node = vsapi->createVideoFilter2("Render", &r->output, render_frame, render_free, fmParallelRequests, on, 2,
+                                             r, core);
+    if (!node)
+        render_free(r, core, vsapi);
+    return node;
+}
+
+/* To the output's format, unless that is what the network gives. */
+static VSNode *add_way_back(const Engine *e, VSNode *rendered, const VSVideoInfo *output, char *message, VSCore *core,
+                            const VSAPI *vsapi) {
+    if (vsh_isSameVideoFormat(&vsapi->getVideoInfo(rendered)->format, &output->format))
+        return rendered;
     VSMap *map = vsapi->createMap();
-    vsapi->mapSetInt(map, "format", source->format.colorFamily == cfGray ? pfGrayS : pfRGBS, maReplace);
-    rgb = convert(e, vsapi->addNodeRef(guarded), map, message, core, vsapi);
+    vsapi->mapSetInt(map, "format", format_id(&output->format, core, vsapi), maReplace);
+    vsapi->mapSetInt(map, "range", e->flow ? 1 : e->range, maReplace);
+    if (e->yuv && !e->flow)
+        vsapi->mapSetInt(map, "matrix", e->matrix, maReplace);
+    if (e->subsampled && !e->flow)
+        vsapi->mapSetInt(map, "chromaloc", e->chroma_location, maReplace);
+    if (output->format.sampleType == stInteger && !e->flow)
+        vsapi->mapSetData(map, "dither_type", "error_diffusion", -1, dtUtf8, maReplace);
+    return convert(e, rendered, map, message, core, vsapi);
+}
+
+/* What becomes of `_Alpha`: the same as of a gray clip with the cuts of the picture. Consumes both nodes. */
+static VSNode *add_alpha(Engine *e, VSNode *guarded, VSNode *marked, const VSVideoInfo *output, char *message,
+                         VSCore *core, const VSAPI *vsapi) {
+    VSMap *map = vsapi->createMap();
+    vsapi->mapSetData(map, "prop", "_Alpha", -1, dtUtf8, maReplace);
+    VSNode *alpha = call(e, VSH_STD_PLUGIN_ID, "PropToClip", guarded, map, message, core, vsapi);
+    if (alpha) {
+        VSVideoInfo info = *output;
+        info.format = vsapi->getVideoInfo(alpha)->format;
+        map = vsapi->createMap();
+        vsapi->mapSetInt(map, "format", pfGrayS, maReplace);
+        vsapi->mapSetInt(map, "range_in", 1, maReplace);
+        vsapi->mapSetInt(map, "range", 1, maReplace);
+        alpha = convert(e, alpha, map, message, core, vsapi);
+        VSNode *marked_alpha = NULL;
+        if (alpha) {
+            map = vsapi->createMap();
+            vsapi->mapSetNode(map, "prop_src", marked, maReplace);
+            vsapi->mapSetData(map, "props", CUT, -1, dtUtf8, maReplace);
+            marked_alpha =
+                call(e, VSH_STD_PLUGIN_ID, "CopyFrameProps", vsapi->addNodeRef(alpha), map, message, core, vsapi);
+        }
+        if (marked_alpha) {
+            alpha = add_render(e, alpha, marked_alpha, TRANSPARENCY, &info, message, core, vsapi);
+        } else {
+            vsapi->freeNode(alpha);
+            alpha = NULL;
+        }
+        if (alpha && !vsh_isSameVideoFormat(&vsapi->getVideoInfo(alpha)->format, &info.format)) {
+            map = vsapi->createMap();
+            vsapi->mapSetInt(map, "format", format_id(&info.format, core, vsapi), maReplace);
+            vsapi->mapSetInt(map, "range_in", 1, maReplace);
+            vsapi->mapSetInt(map, "range", 1, maReplace);
+            alpha = convert(e, alpha, map, message, core, vsapi);
+        }
+    }
+    vsapi->freeNode(marked);
+    return alpha;
+}
+
+/* Build the graph in the picture at the top. Consumes `clip`. Returns NULL with a message on failure. */
+static VSNode *build(Engine *e, VSNode *clip, const VSVideoInfo *output, char *message, VSCore *core,
+                     const VSAPI *vsapi) {
+    VSNode *rgb = NULL, *marked = NULL, *result = NULL;
+    Output *o = calloc(1, sizeof *o);
+    if (!o)
+        return out_of_memory(e, clip, message, vsapi);
+    o->info = *output;
+    o->engine = e;
+    atomic_fetch_add(&e->users, 1);
+
+    o->source = add_guard(e, clip, message, core, vsapi);
+    if (!o->source || !learn_colour(e, o->source, message, vsapi))
+        goto done;
+    VSMap *map = vsapi->createMap();
+    int gray = vsapi->getVideoInfo(o->source)->format.colorFamily == cfGray;
+    vsapi->mapSetInt(map, "format", gray ? pfGrayS : pfRGBS, maReplace);
+    rgb = convert(e, vsapi->addNodeRef(o->source), map, message, core, vsapi);
     if (!rgb || !try_frame(e, rgb, message, vsapi))
         goto done;
-
-    r->output = *output;
-    r->output.format = vsapi->getVideoInfo(rgb)->format;
-    r->node = rgb;
-    rgb = NULL;
-    VSFilterDependency on_rgb[] = {{r->node, rpGeneral}};
-    rendered = vsapi->createVideoFilter2("Render", &r->output, render_frame, render_free, fmParallelRequests, on_rgb, 1,
-                                         r, core);
-    if (!rendered)
+    marked = add_cuts(e, vsapi->addNodeRef(rgb), message, core, vsapi);
+    if (!marked)
         goto done;
-    r = NULL;
-
-    if (!vsh_isSameVideoFormat(&vsapi->getVideoInfo(rendered)->format, &source->format)) {
-        map = vsapi->createMap();
-        vsapi->mapSetInt(map, "format", format_id(&source->format, core, vsapi), maReplace);
-        vsapi->mapSetInt(map, "range", e->range, maReplace);
-        if (e->yuv)
-            vsapi->mapSetInt(map, "matrix", e->matrix, maReplace);
-        if (e->subsampled)
-            vsapi->mapSetInt(map, "chromaloc", e->chroma_location, maReplace);
-        if (source->format.sampleType == stInteger)
-            vsapi->mapSetData(map, "dither_type", "error_diffusion", -1, dtUtf8, maReplace);
-        rendered = convert(e, rendered, map, message, core, vsapi);
-        if (!rendered)
+    o->rendered = add_render(e, vsapi->addNodeRef(rgb), vsapi->addNodeRef(marked), e->flow ? MOTION : PICTURE, output,
+                             message, core, vsapi);
+    if (o->rendered)
+        o->rendered = add_way_back(e, o->rendered, output, message, core, vsapi);
+    if (!o->rendered)
+        goto done;
+    if (e->has_alpha) {
+        o->alpha = add_alpha(e, vsapi->addNodeRef(o->source), vsapi->addNodeRef(marked), output, message, core, vsapi);
+        if (!o->alpha)
             goto done;
     }
-
-    o->source = guarded;
-    o->rendered = rendered;
-    o->info = *output;
-    guarded = rendered = NULL;
-    VSFilterDependency on_both[] = {{o->source, rpGeneral}, {o->rendered, rpNoFrameReuse}};
-    result = vsapi->createVideoFilter2(e->function, output, output_frame, output_free, fmParallel, on_both, 2, o, core);
+    VSFilterDependency on[] = {{o->source, rpGeneral}, {o->rendered, rpNoFrameReuse}, {o->alpha, rpNoFrameReuse}};
+    result = vsapi->createVideoFilter2(e->function, output, output_frame, output_free, fmParallel, on,
+                                       o->alpha ? 3 : 2, o, core);
     if (result)
         o = NULL;
 
 done:
     if (!result && !message[0])
         say(message, e->function, "VapourSynth refuses to create the filter");
-    vsapi->freeNode(guarded);
+    vsapi->freeNode(marked);
     vsapi->freeNode(rgb);
-    vsapi->freeNode(rendered);
-    if (g)
-        guard_free(g, core, vsapi);
-    if (r)
-        render_free(r, core, vsapi);
     if (o)
         output_free(o, core, vsapi);
     return result;
@@ -811,12 +1088,13 @@ static void VS_CC create(const VSMap *in, VSMap *out, void *user_data, VSCore *c
     Engine *e = calloc(1, sizeof *e);
     if (e) {
         e->function = function;
+        e->flow = !strcmp(function, "Flow");
         atomic_init(&e->users, 1);
     }
     if (!e)
         say(message, function, "out of memory");
-    else if (prepare(e, &source, &output, in, message, vsapi))
-        result = build(e, vsapi->addNodeRef(clip), &source, &output, message, core, vsapi);
+    else if (prepare(e, &source, &output, in, message, core, vsapi))
+        result = build(e, vsapi->addNodeRef(clip), &output, message, core, vsapi);
     vsapi->freeNode(clip);
     engine_release(e);
     if (result)
@@ -871,14 +1149,20 @@ static void VS_CC version(const VSMap *in, VSMap *out, void *user_data, VSCore *
 
 #define SIZE "scale:float:opt;width:int:opt;height:int:opt;"
 #define RATE "fps_num:int:opt;fps_den:int:opt;factor_num:int:opt;factor_den:int:opt;"
+#define TIMES "times:float[]:opt;seconds:float[]:opt;"
+#define TIMECODES "timecodes:data:opt;"
+#define CUTS "sc:int:opt;sc_threshold:float:opt;sc_mode:data:opt;"
 #define ENGINE "model:data:opt;device:data:opt;fp16:int:opt;"
 
 VS_EXTERNAL_API(void) VapourSynthPluginInit2(VSPlugin *plugin, const VSPLUGINAPI *vspapi) {
-    static char upscale[] = "Upscale", query[] = "Query", about[] = "Version";
+    static char upscale[] = "Upscale", query[] = "Query", flow[] = "Flow", about[] = "Version";
+    static const char *const returned = "clip:vnode;";
     vspapi->configPlugin("io.github.vs-videoinr", "videoinr", "Video at any size and any frame rate (VideoINR)",
                          VS_MAKE_VERSION(VIDEOINR_MAJOR, VIDEOINR_MINOR), VAPOURSYNTH_API_VERSION, 0, plugin);
-    vspapi->registerFunction("Upscale", "clip:vnode;" SIZE RATE ENGINE, "clip:vnode;", create, upscale, plugin);
-    vspapi->registerFunction("Query", "clip:vnode;times:float[];" SIZE ENGINE, "clip:vnode;", create, query, plugin);
-    vspapi->registerFunction("Version", "", "version:data;torch:data;devices:data[];models:data[]:empty;", version, about,
+    vspapi->registerFunction(upscale, "clip:vnode;" SIZE RATE TIMECODES CUTS ENGINE, returned, create, upscale, plugin);
+    vspapi->registerFunction(query, "clip:vnode;" TIMES SIZE TIMECODES CUTS ENGINE, returned, create, query, plugin);
+    vspapi->registerFunction(flow, "clip:vnode;to:int:opt;reach:float:opt;data:int:opt;" TIMES SIZE RATE TIMECODES CUTS ENGINE,
+                             returned, create, flow, plugin);
+    vspapi->registerFunction(about, "", "version:data;torch:data;devices:data[];models:data[]:empty;", version, about,
                              plugin);
 }

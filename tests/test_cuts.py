@@ -1,0 +1,131 @@
+"""Cuts are never blended over, marked or not; what repeats stays as it is, at no cost."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+
+from tests.frames import pixels_of, props_of, same
+from vs_videoinr.cuts import difference
+from vs_videoinr.filter import SC_THRESHOLD
+
+pytestmark = pytest.mark.vpy("initial-core", "reloaded-core")
+
+#: Last frames of scenes in cuts.mp4, found by eye. Frames 26 to 28 are a whip pan which nothing could interpolate.
+LAST = {15, 23, 39}
+WHIP = {26, 27, 28}
+
+
+@pytest.fixture
+def film(core: Any, request: pytest.FixtureRequest) -> Any:
+    return core.bs.VideoSource(str(request.config.rootpath / "tests/data/cuts.mp4"), cachemode=0)
+
+
+@pytest.mark.vpy("initial-core")
+def test_the_cuts_of_a_film_are_found(film: Any) -> None:
+    frames = [np.stack(planes) for planes in pixels_of(film.resize.Bicubic(format=vs.RGBS))]
+    values = [difference(a, b) for a, b in itertools.pairwise(frames)]
+    found = {n for n, value in enumerate(values) if value > SC_THRESHOLD}
+    assert found >= LAST
+    assert found <= LAST | WHIP
+
+
+@pytest.mark.vpy("initial-core")
+@pytest.mark.parametrize("shape", [(1, 1), (5, 2), (31, 200), (1080, 1920)])
+def test_any_size_can_be_compared(shape: tuple[int, int]) -> None:
+    black = np.zeros((3, *shape), np.float32)
+    assert difference(black, black) == 0
+    assert difference(black, black + 1) == pytest.approx(1)
+    assert 0 <= difference(black, np.full_like(black, np.nan)) <= 1
+
+
+def test_the_left_frame_is_held(film: Any, tiny: str) -> None:
+    clip = film[22:26]
+    source = pixels_of(clip)
+    shown = pixels_of(clip.videoinr.Upscale(factor_num=4, model=tiny))
+    assert [same(frame, source[1]) for frame in shown] == [4 <= n < 8 for n in range(16)]
+    assert not any(same(shown[n], source[k]) for n in (1, 2, 3, 9, 10, 11) for k in range(4))
+    larger = pixels_of(clip.videoinr.Upscale(scale=2, factor_num=4, model=tiny))
+    assert [same(frame, larger[4]) for frame in larger] == [4 <= n < 8 for n in range(16)]
+
+
+def test_the_cut_in_the_middle(film: Any, tiny: str) -> None:
+    clip = film[22:26]
+    source = pixels_of(clip)
+    shown = pixels_of(clip.videoinr.Upscale(factor_num=4, sc_mode="switch", model=tiny))
+    assert all(same(shown[n], source[1]) for n in (4, 5))
+    assert all(same(shown[n], source[2]) for n in (6, 7, 8))
+    larger = pixels_of(clip.videoinr.Upscale(scale=2, factor_num=4, sc_mode="switch", model=tiny))
+    alone = [pixels_of(clip[n].videoinr.Upscale(scale=2, model=tiny))[0] for n in (1, 2)]
+    assert [same(larger[n], alone[0]) for n in (4, 5, 6, 7)] == [True, True, False, False]
+    assert [same(larger[n], alone[1]) for n in (4, 5, 6, 7)] == [False, False, True, True]
+
+
+def test_blending_over_cuts_on_request(film: Any, tiny: str) -> None:
+    clip = film[22:26]
+    held = pixels_of(clip.videoinr.Upscale(factor_num=2, model=tiny))
+    for arguments in ({"sc": False}, {"sc_threshold": 1.0}):
+        blended = pixels_of(clip.videoinr.Upscale(factor_num=2, model=tiny, **arguments))
+        assert [same(a, b) for a, b in zip(held, blended, strict=True)] == [n != 3 for n in range(8)]
+    strict = pixels_of(clip.videoinr.Upscale(factor_num=2, sc_threshold=0.0, model=tiny))
+    assert all(same(strict[n], strict[n + 1]) for n in range(0, 8, 2))
+
+
+def test_marks_count_more_than_the_detector(core: Any, film: Any, tiny: str) -> None:
+    """As misc.SCDetect and others leave them: 1 on the last frame of a scene, 0 on the others."""
+
+    def mark(n: int, f: Any) -> Any:
+        f = f.copy()
+        f.props["_SceneChangeNext"] = int(n == 2)
+        return f
+
+    clip = film[22:26]
+    marked = core.std.ModifyFrame(clip, clip, mark)
+    source = pixels_of(clip)
+    shown = pixels_of(marked.videoinr.Upscale(factor_num=2, model=tiny))
+    assert [same(shown[n], source[n // 2]) for n in (1, 3, 5)] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("mode", "factor", "last", "first"),
+    [("hold", 4, 7, 8), ("switch", 4, 5, 6), ("switch", 3, 4, 5), ("switch", 1, 1, 2), ("hold", 1, 1, 2)],
+)
+@pytest.mark.parametrize("scale", [1, 2])
+def test_marks_stay_on_one_frame_each(
+    core: Any, film: Any, tiny: str, mode: str, factor: int, last: int, first: int, scale: int
+) -> None:
+    clip = film[22:26]
+    clip = clip[0] + core.std.SetFrameProps(clip[1], _SceneChangeNext=1) + clip[2:]
+    clip = clip[:2] + core.std.SetFrameProps(clip[2], _SceneChangePrev=1) + clip[3]
+    props = props_of(clip.videoinr.Upscale(scale=scale, factor_num=factor, sc_mode=mode, model=tiny))
+    assert [n for n, p in enumerate(props) if p.get("_SceneChangeNext")] == [last]
+    assert [n for n, p in enumerate(props) if p.get("_SceneChangePrev")] == [first]
+    assert not any(name.startswith("_VideoINR") for p in props for name in p)
+
+
+def test_repeated_frames_stay_what_they_are(core: Any, film: Any, tiny: str) -> None:
+    """Animation on twos: nothing moves between the two, and the second looks like the first."""
+    drawn = film[0:3]
+    twos = core.std.Interleave([drawn, drawn])
+    shown = pixels_of(twos.videoinr.Upscale(factor_num=3, model=tiny))
+    source = pixels_of(drawn)
+    assert [same(shown[n], source[0]) for n in range(6)] == [True] * 4 + [False] * 2
+    larger = pixels_of(twos.videoinr.Upscale(scale=2, factor_num=3, model=tiny))
+    assert [same(frame, larger[0]) for frame in larger] == [True] * 4 + [False] * 14
+    assert [same(frame, larger[6]) for frame in larger] == [6 <= n < 10 for n in range(18)]
+
+
+def test_repeated_frames_cost_nothing(film: Any, tiny: str) -> None:
+    still = film[0] * 41
+    out = still.videoinr.Upscale(scale=6, model=tiny)
+    start = time.perf_counter()
+    out.get_frame(0).close()
+    first = time.perf_counter() - start
+    for n in range(1, 41):
+        out.get_frame(n).close()
+    assert time.perf_counter() - start < first * 10

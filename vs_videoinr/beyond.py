@@ -1,0 +1,47 @@
+"""What lies beyond black and white: values outside [0, 1], which a network has never seen, go past it.
+
+Limited-range video holds super-whites and super-blacks, colours that RGB cannot show, and float clips any brightness.
+That part of a frame is enlarged by itself, led along the network's own motion, blended in time and added again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vs_videoinr.model.base import VideoField
+from vs_videoinr.model.motion import warp
+
+#: Larger values in a float clip are no light but a mistake, and would drown their surroundings.
+EXTREME = 1e4
+
+
+class Beyond:
+    """What two frames hold outside [0, 1]: (1, 3, height, width) each."""
+
+    def __init__(self, frames: tuple[Tensor, Tensor]) -> None:
+        self._frames = frames
+
+    @classmethod
+    def of(cls, frames: Sequence[Tensor], inside: Sequence[Tensor]) -> Beyond | None:
+        """Return what `inside` lacks of `frames`; None where it lacks nothing."""
+        first, second = (frame - part for frame, part in zip(frames, inside, strict=True))
+        return cls((first, second)) if bool(first.any()) or bool(second.any()) else None
+
+    def at(self, field: VideoField, t: float, size: tuple[int, int]) -> Tensor:
+        """Return it at time `t`, (1, 3, height, width) of `size` (height, width)."""
+        if t in (0, 1):
+            there = self._frames[round(t)]
+        else:
+            shape = (self._frames[0].shape[-2], self._frames[0].shape[-1])
+            motion = field.motion(t, shape)
+            ends = [warp(frame, motion[:, 2 * end : 2 * end + 2]) for end, frame in enumerate(self._frames)]
+            there = torch.lerp(ends[0], ends[1], t)
+        return F.interpolate(there, size=size, mode="bilinear", align_corners=False)
+
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
+        return sum(frame.nbytes for frame in self._frames)

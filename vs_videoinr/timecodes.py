@@ -1,0 +1,96 @@
+"""When each frame of a clip of variable rate begins, from a timecode file (v2, as source filters and vspipe write).
+
+VapourSynth knows a frame's duration only once the frame has been made, so where a frame lies in time could be told from
+the clip itself only by making all the frames before it.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+NANOSECONDS = 10**9
+
+#: Matroska keeps times in whole milliseconds: a time so close to a frame's is that frame's. In nanoseconds.
+TOLERANCE = 500_000
+
+MAX_BYTES = 1 << 28  # enough for a month of video
+MAX_MILLISECONDS = Decimal(10**12)  # thirty years: far from what nanoseconds in 64 bits hold
+
+
+class TimecodeError(ValueError):
+    """The file cannot be used; the message is for the user."""
+
+
+class Timecodes:
+    """When the frames of a clip begin, and when the last one ends, counted from the first one."""
+
+    def __init__(self, starts: NDArray[np.int64]) -> None:
+        """`starts`: nanoseconds, strictly increasing from 0; one more than there are frames, for the clip's end."""
+        self._starts = starts
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return len(self._starts) - 1
+
+    @property
+    def total(self) -> Fraction:
+        """The clip's length in seconds."""
+        return Fraction(int(self._starts[-1]), NANOSECONDS)
+
+    def position(self, time: Fraction) -> Fraction:
+        """Return where `time` (seconds, from 0 on) is, counted in frames: 3.25 is a quarter through frame 3."""
+        nanoseconds = time * NANOSECONDS
+        near = int(np.searchsorted(self._starts[:-1], int(nanoseconds) + TOLERANCE, side="right")) - 1
+        if nanoseconds <= int(self._starts[near]) + TOLERANCE:
+            return Fraction(near)
+        begin, end = int(self._starts[near]), int(self._starts[near + 1])
+        return near + (nanoseconds - begin) / (end - begin)
+
+
+def read(path: str, frames: int) -> Timecodes:
+    """Read a timecode file for a clip of `frames` frames: a line of milliseconds for each, and perhaps one for the end.
+
+    Where the end is not told, the last frame lasts as long as the one before it.
+
+    Raises:
+        TimecodeError: What is wrong, in one line.
+    """
+    lines = _lines(path)
+    if not lines or not lines[0].lower().startswith(("# timecode format v2", "# timestamp format v2")):
+        raise TimecodeError(f'timecodes file {path} does not begin with "# timecode format v2"')
+    values = [line for line in lines[1:] if line and not line.startswith("#")]
+    if len(values) not in (frames, frames + 1):
+        raise TimecodeError(f"timecodes file {path} has {len(values)} times, but the clip has {frames} frames")
+    try:
+        times = [Decimal(value) for value in values]
+    except InvalidOperation:
+        raise TimecodeError(f"timecodes file {path} holds something that is not a number") from None
+    if not all(time.is_finite() and -MAX_MILLISECONDS < time < MAX_MILLISECONDS for time in times):
+        raise TimecodeError(f"timecodes file {path} holds a time that is too large")
+    if len(times) == frames:
+        if frames == 1:
+            raise TimecodeError(f"timecodes file {path} does not tell how long the clip's only frame lasts")
+        times.append(2 * times[-1] - times[-2])
+    starts = np.array([int((time - times[0]).scaleb(6).to_integral_value()) for time in times], np.int64)
+    if not (np.diff(starts) > 0).all():
+        raise TimecodeError(f"timecodes file {path} has times that do not increase")
+    return Timecodes(starts)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        if Path(path).stat().st_size > MAX_BYTES:
+            raise TimecodeError(f"timecodes file {path} is too large")
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        if isinstance(error, TimecodeError):
+            raise
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise TimecodeError(f"timecodes file {path} cannot be read: {why}") from None
+    return [line.strip() for line in text.splitlines()]
