@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vs_videoinr import VideoINR
 from vs_videoinr.model import warpinr
+from vs_videoinr.model.motion import sharpen
 from vs_videoinr.model.warpinr import WarpINR, WarpINRConfig
 
 SMALL = WarpINRConfig(levels=(8, 12, 16), hidden=8, radius=2, width=16, blocks=2, lattice=8, decoder=16)
@@ -133,3 +135,18 @@ def test_a_known_shift_is_followed() -> None:
     field.flow10[:] = torch.tensor([-4.0, 0.0]).view(1, 2, 1, 1)
     middle = field.sample(0.5, (20, 48))
     torch.testing.assert_close(middle[..., 8:-8], wave(2)[..., 8:-8], rtol=0, atol=0.01)
+
+
+def test_a_flow_that_is_nearly_right_is_made_exact() -> None:
+    """A pan of fractions of a pixel, found to a few hundredths of one from half a pixel away."""
+    generator = torch.Generator().manual_seed(3)
+    coarse = torch.rand(1, 3, 12, 16, generator=generator)
+    big = F.interpolate(coarse, size=(384, 512), mode="bicubic", align_corners=False)
+    # the same picture twice, moved by 2.5 and -0.75 pixels before it is reduced by 4
+    first, second = (F.avg_pool2d(big[..., 20 + y : 340 + y, 20 + x : 468 + x], 4) for x, y in ((0, 0), (-10, 3)))
+    truth = torch.tensor([2.5, -0.75]).view(1, 2, 1, 1)
+    guess = truth.expand(1, 2, 80, 112) + torch.tensor([0.4, -0.3]).view(1, 2, 1, 1)
+    found = sharpen(guess, first, second, reach=3, damping=1e-6)
+    miss = (found - truth).square().sum(1).sqrt()[..., 6:-6, 6:-6]
+    assert miss.median() < 0.05
+    torch.testing.assert_close(sharpen(torch.zeros_like(guess), first, first, 2, 1e-3), torch.zeros_like(guess))

@@ -55,6 +55,47 @@ def correlate(a: Tensor, b: Tensor, radius: int) -> Tensor:
     return torch.stack([(a * b[:, :, i : i + height, j : j + width]).sum(1) for i in span for j in span], 1)
 
 
+def _around(values: Tensor, reach: int) -> Tensor:
+    """Means over the square of `reach` pixels around each."""
+    side = 2 * reach + 1
+    values = F.pad(values, (reach,) * 4, mode="replicate")
+    return F.avg_pool2d(F.avg_pool2d(values, (1, side), 1), (side, 1), 1)
+
+
+def _slopes(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Central differences in x and y."""
+    wide = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    return (wide[..., 1:-1, 2:] - wide[..., 1:-1, :-2]) / 2, (wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]) / 2
+
+
+def sharpen(flow: Tensor, a: Tensor, b: Tensor, reach: int, damping: float) -> Tensor:
+    """Improve a flow from image `a` to `b` to fractions of a pixel, by what the pictures themselves say.
+
+    Lucas and Kanade's method (1981), three steps of at most a pixel each: the displacement that best explains, in the
+    square of `reach` around each pixel, how the images still differ; taken where it does explain more. A network that
+    estimates flow is good at finding about where something went, and this at saying exactly where. Nothing in it is
+    learned, and the gradient passes by it.
+    """
+    with torch.no_grad():
+        better = flow
+        a, b = a.float(), b.float()
+        slopes_a = _slopes(a)
+        for _ in range(3):
+            seen = warp(b, better)
+            miss = a - seen
+            x, y = ((one + other) / 2 for one, other in zip(slopes_a, _slopes(seen), strict=True))
+            products = torch.stack([(p * q).sum(1) for p, q in ((x, x), (x, y), (y, y), (x, miss), (y, miss))], 1)
+            xx, xy, yy, x_miss, y_miss = _around(products, reach).unbind(1)
+            xx, yy = xx + damping, yy + damping
+            step = torch.stack((yy * x_miss - xy * y_miss, xx * y_miss - xy * x_miss), 1)
+            step = step / (xx * yy - xy * xy)[:, None]
+            step = step / step.square().sum(1, keepdim=True).sqrt().clamp_min(1)
+            tried = (a - warp(b, better + step)).square()
+            before, after = (_around(error.sum(1, keepdim=True), reach) for error in (miss.square(), tried))
+            better = better + step * (after < before)
+    return flow + (better - flow.detach())
+
+
 def start_small(layer: nn.Conv2d) -> None:
     """Let a layer that adds to something begin by adding little."""
     with torch.no_grad():
@@ -153,15 +194,15 @@ class FlowEstimator(nn.Module):
         )
 
     def forward(self, a: list[Tensor], b: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Return the flows from `a` to `b`, coarsest first and then at full size, and the hidden state at full size."""
+        """Return the flows from `a` to `b`, coarsest first, down to 1/2 size, and the hidden state at full size."""
         flows: list[Tensor] = []
         flow: Tensor | None = None
         hidden: Tensor | None = None
         for step, level in zip(self.steps, range(len(a) - 1, 0, -1), strict=True):
             flow, hidden = step(a[level], b[level], flow, hidden)
             flows.append(flow)
-            flow = enlarge(flow)
+            if level > 1:
+                flow = enlarge(flow)
             hidden = F.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
-        assert flow is not None
         assert hidden is not None
-        return [*flows, flow], hidden
+        return flows, hidden

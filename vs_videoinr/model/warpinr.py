@@ -3,7 +3,8 @@
 It keeps the paper's plan (encode a pair once; then a space-time coordinate is led by a predicted flow to both frames,
 features are sampled there and a sine network turns them into RGB) and changes what makes it slow to learn and to run:
 
-* motion comes from a coarse-to-fine flow between the frames, estimated once per pair (`motion.py`);
+* motion comes from a coarse-to-fine flow between the frames, estimated once per pair and then made exact by what the
+  pictures themselves say (`motion.py`);
 * the result is a difference from the two frames' bicubic enlargements, warped and blended with occlusion weights;
 * the flow at time t is found on the low-resolution grid, and the decoder sees each frame's features by themselves
   before they are blended with the same weights; where nothing changes nothing moves, so a still picture stays still;
@@ -27,8 +28,10 @@ from vs_videoinr.model.motion import (
     FlowEstimator,
     Pyramid,
     ResidualBlock,
+    enlarge,
     pixel_grid,
     sample_at,
+    sharpen,
     start_small,
     warp,
 )
@@ -337,7 +340,12 @@ class WarpINR(Network):
         return _unit(torch.cat((frame0, frame1)), multiple).contiguous(memory_format=torch.channels_last)
 
     def _motion(self, this: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        def other(both: Tensor) -> Tensor:
+            return both.roll(this.shape[0] // 2, 0)
+
         levels = self.pyramid(this - 0.5)
-        other = [level.roll(this.shape[0] // 2, 0) for level in levels]
-        flows, hidden = self.flow(levels, other)
-        return levels, flows, hidden
+        flows, hidden = self.flow(levels, [other(level) for level in levels])
+        half = F.avg_pool2d(this, 2)
+        flow = enlarge(sharpen(flows[-1], half, other(half), reach=3, damping=1e-3))
+        flow = sharpen(flow, this, other(this), reach=2, damping=3e-3)
+        return levels, [*flows, flow], hidden

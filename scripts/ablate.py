@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""What each idea in WarpINR is worth: python scripts/ablate.py ../shared/data/val/*.mp4 [--model lite].
+
+Takes one part at a time out of a trained model, which has not learned to do without it, and measures the rest as
+training does (`training/probe.py`: 2x size, 2x rate, PSNR on Y in dB). Prints a Markdown table with machine and date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from training.probe import Probe
+
+from vs_videoinr import weights
+from vs_videoinr.model import warpinr
+from vs_videoinr.model.warpinr import Decoder, WarpINR
+
+
+@contextmanager
+def without_exact_flow(_: WarpINR) -> Iterator[None]:
+    """The flow as the network estimates it."""
+    with patch.object(warpinr, "sharpen", lambda flow, *_, **__: flow):
+        yield
+
+
+@contextmanager
+def without_flow(net: WarpINR) -> Iterator[None]:
+    """No motion: both frames are blended where they are."""
+    flow = net.flow.forward
+
+    def still(a: list[Tensor], b: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+        flows, hidden = flow(a, b)
+        return [torch.zeros_like(one) for one in flows], hidden
+
+    with without_exact_flow(net), patch.object(net.flow, "forward", still):
+        yield
+
+
+@contextmanager
+def without_occlusion(_: WarpINR) -> Iterator[None]:
+    """Blend by time alone, whatever is hidden in one of the frames."""
+    lattice = Decoder.lattice
+
+    def blind(decoder: Decoder, field: warpinr.WarpField, t: float) -> Tensor:
+        found = lattice(decoder, field, t)
+        return torch.cat((found[:, :4], torch.zeros_like(found[:, 4:])), 1)
+
+    with patch.object(Decoder, "lattice", blind):
+        yield
+
+
+@contextmanager
+def without_detail(net: WarpINR) -> Iterator[None]:
+    """Bicubic enlargements, warped and blended, and nothing added to them."""
+    layers = (net.decoder.detail, net.decoder.rgb)
+    kept = [parameter.clone() for layer in layers for parameter in layer.parameters()]
+    for layer in layers:
+        for parameter in layer.parameters():
+            parameter.zero_()
+    yield
+    for parameter, values in zip([p for layer in layers for p in layer.parameters()], kept, strict=True):
+        parameter.copy_(values)
+
+
+@contextmanager
+def whole(_: WarpINR) -> Iterator[None]:
+    """Everything."""
+    yield
+
+
+VARIANTS: dict[str, Callable[[WarpINR], AbstractContextManager[None]]] = {
+    "as it is": whole,
+    "without making the flow exact": without_exact_flow,
+    "without any motion": without_flow,
+    "without occlusion weights": without_occlusion,
+    "without learned detail": without_detail,
+}
+
+
+@torch.no_grad()
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", type=Path, nargs="+")
+    parser.add_argument("--model", default="lite")
+    parser.add_argument("--cache", type=Path, default=Path("runs/frames"))
+    arguments = parser.parse_args()
+    net = weights.load(arguments.model)
+    assert isinstance(net, WarpINR)
+    probe = Probe(sorted(arguments.clips), arguments.cache, torch.device("cpu"))
+    print(f"Measured {dt.datetime.now(dt.UTC).date()} on {platform.machine()}.\n")
+    print("| | between frames | at source times |\n|---|---|---|")
+    print(f"| bicubic, blended | {probe.blend[0]:.2f} | {probe.blend[1]:.2f} |")
+    for name, variant in VARIANTS.items():
+        with variant(net):
+            between, source = probe(net)
+        print(f"| `{Path(arguments.model).stem}` {name} | {between:.2f} | {source:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
