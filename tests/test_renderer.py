@@ -133,6 +133,29 @@ def test_closing_abandons_the_work(renderer: Renderer, tiny: str) -> None:
     renderer.close()
 
 
+def test_closing_abandons_the_encoder_in_the_middle(tiny: str) -> None:
+    network = weights.load(tiny)
+    assert isinstance(network, VideoINR)
+    closing = Renderer(network, CPU, torch.float32, (WIDTH, HEIGHT), SIZE)
+    reached: list[str] = []
+    hooks = [
+        network.ConvBLSTM.register_forward_hook(lambda *_: closing.close()),
+        network.recon_trunk.register_forward_hook(lambda *_: reached.append("the end")),
+    ]
+    try:
+        with pytest.raises(RenderError, match="abandoned"):
+            render(closing, 0, 0.5)
+        assert reached == []
+        again = Renderer(network, CPU, torch.float32, (WIDTH, HEIGHT), SIZE)  # the same weights, for somebody else
+        hooks.pop(0).remove()
+        render(again, 0, 0.5)
+        assert reached == ["the end"]
+        again.close()
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def test_messages() -> None:
     assert entry.describe(entry.UsageError("scale is wrong")) == "scale is wrong"
     assert entry.describe(ModelError("model is wrong")) == "model is wrong"

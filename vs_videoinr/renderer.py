@@ -15,6 +15,8 @@ from torch import Tensor
 from vs_videoinr import worker
 from vs_videoinr.beyond import EXTREME, Beyond
 from vs_videoinr.flow import Colours
+from vs_videoinr.host import Host
+from vs_videoinr.model import interrupt
 from vs_videoinr.model.base import Network, VideoField
 
 #: A frame's planes as (memory, stride in bytes), single precision: R, G, B or one gray plane.
@@ -54,6 +56,7 @@ class Renderer:
         self._device = device
         self._dtype = dtype
         self._closed = False
+        self._host = Host()
         self._fields: OrderedDict[tuple[int, int], _Kept] = OrderedDict()
         self._worker = worker.acquire(device)
 
@@ -103,13 +106,17 @@ class Renderer:
         self._call(lambda: self._motion((left, right), t, frame0, frame1, output, toward, colours))
 
     def _call(self, work: Callable[[], None]) -> None:
+        def checked() -> None:
+            with interrupt.checked(self._check):
+                work()
+
         try:
-            self._run(work)
+            self._run(checked)
         except worker.Abandoned:
             raise RenderError("abandoned, the filter is being freed") from None
 
     def close(self) -> None:
-        """Forget everything; work in progress stops at its next chunk of pixels."""
+        """Forget everything; work in progress stops at its next layer or chunk of pixels."""
         if not self._closed:
             self._closed = True
             self._fields.clear()
@@ -143,7 +150,7 @@ class Renderer:
             torch.cuda.empty_cache()
 
     def _check(self) -> None:
-        if self._closed or worker.exiting.is_set():
+        if self._closed or worker.exiting.is_set() or self._host.is_leaving():
             raise worker.Abandoned
 
     def _render(self, pair: tuple[int, int], t: float, frame0: Planes, frame1: Planes, output: Planes) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from vs_videoinr import catalogue, checkpoint
 from vs_videoinr.catalogue import Card, Model
 from vs_videoinr.errors import ModelError
+from vs_videoinr.model import interrupt
 from vs_videoinr.model.base import Network
 from vs_videoinr.model.registry import ARCHITECTURES
 
@@ -39,6 +40,7 @@ class _Verified:
     def build(self, device: torch.device, dtype: torch.dtype) -> Network:
         state = {name: tensor.to(device, dtype, copy=True).contiguous() for name, tensor in self.tensors.items()}
         self.network.load_state_dict(state, assign=True)
+        interrupt.watch(self.network)
         return self.network.requires_grad_(False).eval()
 
 

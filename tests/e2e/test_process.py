@@ -13,6 +13,9 @@ import pytest
 import vapoursynth as vs
 from vsengine.policy import ManagedEnvironment
 
+from vs_videoinr import weights
+from vs_videoinr.model.videoinr import VideoINR, VideoINRConfig
+
 EnvironmentFactory = Callable[[], ManagedEnvironment]
 
 
@@ -111,18 +114,55 @@ def test_the_end_in_any_order(tiny: str, last: str) -> None:
     assert run(MAKE + last, tiny) == ""
 
 
-def test_a_long_frame_is_abandoned_at_the_end(tiny: str) -> None:
+@pytest.fixture(params=["encoder", "decoder"])
+def slow(request: pytest.FixtureRequest, tiny: str, tmp_path: Path) -> tuple[str, int, int]:
+    """Model, size of a square clip, and scale, with which a frame takes a minute, nearly all of it in that part."""
+    if request.param == "decoder":
+        return tiny, 64, 100
+    sizes = VideoINRConfig(channels=16, groups=2, front_blocks=400, back_blocks=1, colour_hidden=(8,))
+    return str(weights.save(VideoINR(sizes), tmp_path, "slow").weights), 512, 1
+
+
+def test_a_long_frame_is_abandoned_at_the_end(slow: tuple[str, int, int]) -> None:
     script = """
-import atexit, sys, time
+import sys, time
 import vapoursynth as vs
-clip = vs.core.std.BlankClip(width=64, height=64, format=vs.RGBS, length=2)
-out = vs.core.videoinr.Upscale(clip, scale=100, model=sys.argv[1], device="cpu")
-out.get_frame_async(0)
+model, size, scale = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+clip = vs.core.std.BlankClip(width=size, height=size, format=vs.RGBS, length=2, fpsnum=24)
+out = vs.core.videoinr.Upscale(clip, scale=scale, factor_num=2, model=model, device="cpu")
+waiting = out.get_frame_async(1)
 time.sleep(1)
 """
     start = time.monotonic()
-    run(script, tiny)
+    run(script, *map(str, slow))
     assert time.monotonic() - start < 20
+
+
+@pytest.mark.vpy("no-core")
+def test_long_frames_do_not_keep_a_window_open(
+    vpy_env_factory: EnvironmentFactory, slow: tuple[str, int, int], tiny: str
+) -> None:
+    model, size, scale = slow
+    going, staying = vpy_env_factory(), vpy_env_factory()
+    with staying.use():
+        clip = vs.core.std.BlankClip(width=16, height=16, format=vs.RGBS, length=2, fpsnum=24)
+        other = vs.core.videoinr.Upscale(clip, scale=2, factor_num=2, model=tiny, device="cpu")
+    with going.use():
+        clip = vs.core.std.BlankClip(width=size, height=size, format=vs.RGBS, length=9, fpsnum=24)
+        out = vs.core.videoinr.Upscale(clip, scale=scale, factor_num=2, model=model, device="cpu")
+        waiting = [out.get_frame_async(n) for n in (1, 3, 5)]
+    time.sleep(1)
+    with staying.use():
+        late = other.get_frame_async(1)
+    del out, clip
+    start = time.monotonic()
+    going.dispose()
+    assert time.monotonic() - start < 10
+    for future in waiting:
+        assert "abandoned, the filter is being freed" in str(future.exception())
+    late.result(timeout=30).close()  # what another script waits for comes
+    with staying.use():
+        other = late = None
 
 
 def test_the_worker_ends_with_the_last_filter(tiny: str) -> None:

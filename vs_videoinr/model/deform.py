@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vs_videoinr.model.interrupt import between_layers
+
 _TAPS = 9  # of a 3×3 kernel
 
 #: Bytes that the gathered taps may take at a time. Rows are independent: this bounds memory and changes nothing else.
@@ -52,6 +54,7 @@ class DeformableConv(nn.Module):
         row_bytes = batch * channels * _TAPS * width * 4
         rows = max(1, _GATHER_BYTES.get(device.type, _GATHER_BYTES["cpu"]) // row_bytes)
         for top in range(0, height, rows):
+            between_layers()
             bottom = min(height, top + rows)
             here = offsets[:, :, :, top:bottom]
             # align_corners=False: position p of n cells is (2p + 1)/n - 1, which holds for a single cell too.
