@@ -1,5 +1,6 @@
 """The part of the build that setup.cfg cannot declare: the native entry, installed where VapourSynth autoloads it."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -35,7 +36,13 @@ class BuildPlugin(build_ext):
             ext.extra_compile_args = ["-std=c11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"]
         if sys.platform.startswith("linux"):
             # A core unloads its plugins when it goes; callbacks of another core may still be running in this one.
-            ext.extra_link_args = ["-Wl,-z,nodelete", "-s"]
+            ext.extra_link_args = ["-Wl,-z,nodelete"]
+            if sanitizer := os.environ.get("VIDEOINR_SANITIZE"):  # address or thread: see docs/RELIABILITY.md
+                flags = [f"-fsanitize={sanitizer}", "-fno-omit-frame-pointer", "-g"]
+                ext.extra_compile_args += flags
+                ext.extra_link_args += flags
+            else:
+                ext.extra_link_args.append("-s")
         try:
             super().build_extension(ext)
         except (CCompilerError, ExecError, PlatformError) as error:

@@ -1,7 +1,7 @@
-"""Run by test_vsview.py in a process of its own: a script is opened in VSView, looked at, and reloaded.
+"""A script is opened in VSView, looked at, and reloaded with frames on their way. Run in a process of its own.
 
-Arguments: the script, and where to save a picture of the window. Writes a line of JSON. Ends with os._exit, because
-Qt's threads would wait for a failed assertion for ever.
+Arguments: the script, how many reloads, and where to save a picture of the window. Writes a line of JSON: a
+`measure.Sample` after each reload. Ends with os._exit, because Qt's threads would wait for a failed assertion for ever.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import faulthandler
 import json
 import os
 import sys
-import threading
 import time
 import traceback
 from pathlib import Path
@@ -20,13 +19,12 @@ from PySide6.QtCore import QCoreApplication, QEvent
 from vsview.app.main import Application, MainWindow
 from vsview.app.plugins.manager import PluginManager
 
+from stress import measure
 
-def resident() -> int:
-    """Bytes of memory that this process has in use."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+AHEAD = 8  # frames on their way
 
 
-def wait(app: Any, done: Any, what: str, seconds: float = 60) -> None:
+def wait(app: Any, done: Any, what: str, seconds: float = 100) -> None:
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, f"waited too long for {what}"
@@ -34,7 +32,7 @@ def wait(app: Any, done: Any, what: str, seconds: float = 60) -> None:
         time.sleep(0.005)
 
 
-def session(script: Path, picture: Path) -> dict[str, Any]:
+def session(script: Path, reloads: int, picture: Path) -> list[measure.Sample]:
     app = Application([], no_settings=True)
     PluginManager.load()
     window = MainWindow()
@@ -56,23 +54,30 @@ def session(script: Path, picture: Path) -> dict[str, Any]:
         seek(n)
     window.grab().save(str(picture))
 
-    memory, threads = [], []
-    for _ in range(5):
+    samples = []
+    for _ in range(reloads):
+        # As its player does, but that one keeps a reload waiting for ten seconds, with any script.
+        clip = workspace.outputs_manager.current_voutput.prepared_clip
+        waiting = [clip.get_frame_async(n) for n in range(50, 50 + AHEAD)]
+        del clip
         reloading = workspace.reload_content()
         wait(app, reloading.done, "the reload")
         assert reloading.result() == 0
         wait(app, lambda: workspace.playback.can_reload, "the frame after the reload")
+        failed = [str(future.exception()) for future in waiting if future.exception()]
+        assert all("abandoned" in message for message in failed), failed
+        del waiting
         seek(42)
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
-        memory.append(resident())
-        threads.append(sum(thread.name.startswith("videoinr") for thread in threading.enumerate()))
-    return {"memory": memory, "threads": threads}
+        samples.append(measure.take())
+        faulthandler.dump_traceback_later(120, exit=True)
+    return samples
 
 
 if __name__ == "__main__":
     faulthandler.dump_traceback_later(120, exit=True)
     try:
-        sys.stdout.write(json.dumps(session(Path(sys.argv[1]), Path(sys.argv[2]))) + "\n")
+        sys.stdout.write(json.dumps(session(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))) + "\n")
         sys.stdout.flush()
     except BaseException:
         traceback.print_exc()

@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""Long checks, each of which writes its section of docs/RELIABILITY.md: python scripts/reliability.py STAGE.
+
+Needs `pip install '.[test]'`. Ends with 1 if something is not as it should be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from stress import report
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    soak = stages.add_parser("soak", help="random seeks and straight stretches")
+    soak.add_argument("--minutes", type=float, default=60)
+    reloads = stages.add_parser("reloads", help="reloads in VSView and VSPreview")
+    reloads.add_argument("--count", type=int, default=50)
+    for stage in (soak, reloads):
+        stage.add_argument("--model", default="lite", help="name or path (default: lite)")
+    stages.add_parser("abandon", help="how soon a long frame is left")
+    stages.add_parser("sanitizers", help="the native part under AddressSanitizer and ThreadSanitizer")
+    options = parser.parse_args()
+
+    # Each stage imports only what it needs: previewers and sanitizers run in processes of their own.
+    if options.stage == "soak":
+        from stress.soak import run
+
+        lines, good = run(options.minutes, options.model)
+    elif options.stage == "reloads":
+        from stress.reloads import run as reload
+
+        lines, good = reload(options.count, options.model)
+    elif options.stage == "abandon":
+        from stress import abandon
+
+        lines, good = abandon.run(), True
+    else:
+        from stress import sanitizers
+
+        lines, good = sanitizers.run()
+    print(*lines, sep="\n")
+    report.write(options.stage, lines)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""docs/RELIABILITY.md: each stage writes its own section."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+from pathlib import Path
+
+import torch
+import vapoursynth as vs
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "RELIABILITY.md"
+
+
+def machine() -> str:
+    """The machine and what runs on it, without its name."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cores = f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores"
+    return (
+        f"{dt.date.today().isoformat()}; {platform.system()} {platform.machine()}, {cores}, {memory / 2**30:.0f} GiB; "
+        f"Python {platform.python_version()}, VapourSynth R{vs.__version__.release_major}, PyTorch {torch.__version__}"
+    )
+
+
+def write(stage: str, lines: list[str]) -> None:
+    """Put `lines` between the marks of `stage`, below a line on the machine."""
+    begin, end = f"<!-- {stage}: begin -->\n", f"<!-- {stage}: end -->\n"
+    before, opened, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not opened or not closed:
+        raise SystemExit(f"{PAGE.name} has no section {stage}")
+    body = "\n".join([f"({machine()})", "", *lines])
+    PAGE.write_text(f"{before}{begin}{body}\n{end}{after}", encoding="utf-8")

@@ -1,0 +1,53 @@
+"""Random seeks and straight stretches, as a previewer's user makes them, for as long as wanted."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import vapoursynth as vs
+
+from stress import measure
+
+CLIP = Path(__file__).resolve().parents[2] / "tests" / "data" / "bunny.mp4"
+SAMPLES = 60  # in a run, however long it is
+AHEAD = 4  # frames on their way at a time
+
+
+def wanted(length: int, chance: random.Random) -> Iterator[int]:
+    """Frame numbers: now a single seek, now a stretch of up to 30 frames."""
+    while True:
+        start = chance.randrange(length)
+        yield from range(start, min(length, start + chance.choice((1, 1, 1, 8, 30))))
+
+
+def run(minutes: float, model: str) -> tuple[list[str], bool]:
+    """Render for `minutes`; the section's lines, and whether everything stayed flat."""
+    core = vs.core
+    clip = core.resize.Bicubic(core.bs.VideoSource(str(CLIP), cachemode=0), width=192, height=108)
+    upscaled = core.videoinr.Upscale(clip, scale=1.5, fps_num=60, model=model, device="cpu")
+    frames = wanted(upscaled.num_frames, random.Random(1))
+    waiting = deque(upscaled.get_frame_async(next(frames)) for _ in range(AHEAD))
+    start = time.monotonic()
+    samples: list[measure.Sample] = []
+    counted: list[tuple[str, str]] = []
+    done = 0
+    while len(samples) < SAMPLES:
+        waiting.popleft().result().close()
+        waiting.append(upscaled.get_frame_async(next(frames)))
+        done += 1
+        passed = time.monotonic() - start
+        if passed >= (len(samples) + 1) * minutes * 60 / SAMPLES:
+            samples.append(measure.take())
+            counted.append(("time, frames", f"{passed / 60:.1f} min, {done}"))
+            print(counted[-1][1], *samples[-1][1:], flush=True)
+    for future in waiting:
+        future.result().close()
+    about = (
+        f"`Upscale(scale=1.5, fps_num=60, model=\"{model}\")` of `tests/data/bunny.mp4` at 192x108 for {minutes:g} "
+        f"minutes, {AHEAD} frames on their way at a time: {done} frames."
+    )
+    return [about, "", *measure.table(samples, counted), "", measure.verdict(samples)], not measure.complaints(samples)

@@ -1,0 +1,64 @@
+"""A script is opened in VSPreview, looked at, and reloaded with frames on their way. Run in a process of its own.
+
+Takes and writes what `vsview_session.py` does.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from PyQt6.QtWidgets import QApplication
+from vspreview import init
+from vspreview.core.vsenv import set_vsengine_loop
+from vspreview.main import MainWindow
+
+from stress import measure
+
+AHEAD = 8  # frames on their way
+
+
+def session(window: Any, reloads: int, picture: Path) -> list[measure.Sample]:
+    for n in (5, 200, 17, 100):
+        window.switch_frame(n)
+        QApplication.processEvents()
+    window.grab().save(str(picture))
+    samples = []
+    for _ in range(reloads):
+        clip = window.current_output.prepared.clip
+        waiting = [clip.get_frame_async(n) for n in range(50, 50 + AHEAD)]
+        del clip
+        window.reload_script()
+        failed = [str(future.exception()) for future in waiting if future.exception()]
+        assert not failed, failed
+        del waiting
+        window.switch_frame(42)
+        QApplication.processEvents()
+        samples.append(measure.take())
+        faulthandler.dump_traceback_later(120, exit=True)
+    return samples
+
+
+def main(script: Path, reloads: int, picture: Path) -> list[measure.Sample]:
+    """What vspreview's own main does, but for the event loop."""
+    init.main.app = QApplication([])
+    set_vsengine_loop()
+    window = MainWindow(script.parent, True, True, False)
+    window.load_script(script, [], False, None, script.name, None)
+    return session(window, reloads, picture)
+
+
+if __name__ == "__main__":
+    faulthandler.dump_traceback_later(120, exit=True)
+    try:
+        sys.stdout.write(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))) + "\n")
+        sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
