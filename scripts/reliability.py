@@ -13,6 +13,7 @@ from stress import report
 
 
 def main() -> int:
+    """Run the stage that the command line names; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     soak = stages.add_parser("soak", help="random seeks and straight stretches")

@@ -85,6 +85,22 @@ def test_import_of_no_file(videoinr: Runner) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "videoinr: model file not found: absent.pth\n")
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the size of files")
+def test_import_onto_a_full_disk(videoinr: Runner) -> None:
+    path = videoinr.folder / videoinr.checkpoint()
+    code = """
+import resource, sys
+from vs_videoinr.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+sys.exit(main(["import", sys.argv[1], "--name", "x"]))
+"""
+    command = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"videoinr: model 'x' cannot be stored in {videoinr.models} (File too large)\n"
+    assert list(videoinr.models.iterdir()) == []
+
+
 def test_broken_model_does_not_hide_the_others(videoinr: Runner) -> None:
     assert videoinr("import", videoinr.checkpoint(), "--name", "zebra").returncode == 0
     (videoinr.models / "broken.yaml").write_text("[")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import pickle
 import tempfile
 import zipfile
@@ -61,10 +60,11 @@ ARGUMENTS: dict[str, st.SearchStrategy[Any]] = {
 QUERY_ARGUMENTS = {name: ARGUMENTS[name] for name in ("scale", "width", "height", "fp16")}
 
 
-def one_line(error: BaseException) -> None:
+def one_line(error: BaseException, begins: str = "") -> None:
     """A message is a line that can be printed, about what was asked and not about our insides."""
     message = str(error)
-    assert message
+    assert message.startswith(begins)
+    assert len(message) > len(begins)
     assert "\n" not in message
     assert "internal error" not in message
     assert "Traceback" not in message
@@ -81,11 +81,10 @@ def test_any_arguments_of_upscale(core: Any, tiny: str, arguments: dict[str, Any
     try:
         out = core.videoinr.Upscale(clip, model=tiny, device="cpu", **arguments)
     except vs.Error as error:
-        assert str(error).startswith("Upscale: ")
-        one_line(error)
+        one_line(error, "Upscale: ")
     else:
-        assert 6 <= out.width
-        assert 4 <= out.height
+        assert out.width >= 6
+        assert out.height >= 4
         assert out.num_frames >= 1
         assert out.fps > 0
 
@@ -101,8 +100,7 @@ def test_any_arguments_of_query(core: Any, tiny: str, times: list[float], argume
     try:
         out = core.videoinr.Query(clip, times=times, model=tiny, device="cpu", **arguments)
     except vs.Error as error:
-        assert str(error).startswith("Query: ")
-        one_line(error)
+        one_line(error, "Query: ")
     else:
         assert out.num_frames == len(times)
         assert all(0 <= t <= 6 for t in times)
@@ -116,8 +114,7 @@ def test_any_text(core: Any, device: str, model: str) -> None:
     for given_text in ({"device": device, "model": "no such model"}, {"model": f"{model}?", "device": "cpu"}):
         with pytest.raises(vs.Error) as raised:
             core.videoinr.Upscale(clip, scale=2, **given_text)
-        assert str(raised.value).startswith("Upscale: ")
-        one_line(raised.value)
+        one_line(raised.value, "Upscale: ")
 
 
 # Clips
@@ -181,7 +178,7 @@ def test_long_and_thin(core: Any, tiny: str, sizes: tuple[int, int], model: str)
 def test_any_pixel(core: Any, tiny: str, values: list[float]) -> None:
     def fill(n: int, f: Any) -> Any:  # noqa: ARG001
         frame = f.copy()
-        np.asarray(frame[0])[:] = np.float32(values).reshape(2, 2)
+        np.asarray(frame[0])[:] = np.array(values, np.float32).reshape(2, 2)
         return frame
 
     blank = core.std.BlankClip(format=vs.GRAYS, width=2, height=2, length=2)
@@ -295,9 +292,7 @@ def loads_or_says_why(path: Path) -> None:
     try:
         VideoINR.load(path)
     except ModelError as error:
-        one_line(error)
-        assert str(path) in str(error)
-        assert len(str(error)) <= 1000 + len(str(path))
+        one_line(error, f"{path} is not a VideoINR checkpoint: ")
 
 
 @settings(quick, max_examples=60)
@@ -319,7 +314,9 @@ def test_any_truncation(kind: str, where: float, bytes_: bytes) -> None:
 
 
 @settings(quick, max_examples=60)
-@given(start=st.sampled_from([b"", b"PK\x03\x04", b"\x80\x02", b"\x80\x04\x95", b"\x08\0\0\0\0\0\0\0{"]), data=st.data())
+@given(
+    start=st.sampled_from([b"", b"PK\x03\x04", b"\x80\x02", b"\x80\x04\x95", b"\x08\0\0\0\0\0\0\0{"]), data=st.data()
+)
 def test_any_bytes(start: bytes, data: st.DataObject) -> None:
     with saved(start + data.draw(st.binary(max_size=300))) as path, pytest.raises(ModelError) as raised:
         VideoINR.load(path)
@@ -388,4 +385,4 @@ def test_any_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, card: Any, ma
     with pytest.raises(ModelError) as raised:
         VideoINR.load("mine")
     one_line(raised.value)
-    assert os.listdir(tmp_path) == ["mine.yaml"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "mine.yaml"]

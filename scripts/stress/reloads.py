@@ -69,7 +69,7 @@ def session(previewer: str, script: Path, reloads: int, picture: Path, home: Pat
 
 def run(reloads: int, model: str) -> tuple[list[str], bool]:
     """Reload in both; the section's lines, and whether everything stayed flat."""
-    lines = [f'`Upscale(scale=1.5, fps_num=120, model="{model}")` of a clip of 128x48, 8 frames on their way each time.']
+    lines = [f'`Upscale(scale=1.5, fps_num=120, model="{model}")` of 128x48 pixels, 8 frames on their way each time.']
     flat = True
     for previewer in ("VSView", "VSPreview"):
         with tempfile.TemporaryDirectory() as folder:

@@ -47,7 +47,7 @@ def run(minutes: float, model: str) -> tuple[list[str], bool]:
     for future in waiting:
         future.result().close()
     about = (
-        f"`Upscale(scale=1.5, fps_num=60, model=\"{model}\")` of `tests/data/bunny.mp4` at 192x108 for {minutes:g} "
+        f'`Upscale(scale=1.5, fps_num=60, model="{model}")` of `tests/data/bunny.mp4` at 192x108 for {minutes:g} '
         f"minutes, {AHEAD} frames on their way at a time: {done} frames."
     )
     return [about, "", *measure.table(samples, counted), "", measure.verdict(samples)], not measure.complaints(samples)

@@ -24,6 +24,7 @@ AHEAD = 8  # frames on their way
 
 
 def session(window: Any, reloads: int, picture: Path) -> list[measure.Sample]:
+    """Look around, then reload; return what the process holds after each reload."""
     for n in (5, 200, 17, 100):
         window.switch_frame(n)
         QApplication.processEvents()

@@ -25,6 +25,7 @@ AHEAD = 8  # frames on their way
 
 
 def wait(app: Any, done: Any, what: str, seconds: float = 100) -> None:
+    """Let Qt work until `done`."""
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, f"waited too long for {what}"
@@ -33,6 +34,7 @@ def wait(app: Any, done: Any, what: str, seconds: float = 100) -> None:
 
 
 def session(script: Path, reloads: int, picture: Path) -> list[measure.Sample]:
+    """Look around, then reload; return what the process holds after each reload."""
     app = Application([], no_settings=True)
     PluginManager.load()
     window = MainWindow()
@@ -57,7 +59,9 @@ def session(script: Path, reloads: int, picture: Path) -> list[measure.Sample]:
     samples = []
     for _ in range(reloads):
         # As its player does, but that one keeps a reload waiting for ten seconds, with any script.
-        clip = workspace.outputs_manager.current_voutput.prepared_clip
+        shown = workspace.outputs_manager.current_voutput
+        assert shown is not None
+        clip = shown.prepared_clip
         waiting = [clip.get_frame_async(n) for n in range(50, 50 + AHEAD)]
         del clip
         reloading = workspace.reload_content()

@@ -83,6 +83,7 @@ def script(policy: Policy, library: str, model: str, failures: list[BaseExceptio
 
 
 def main(library: str, model: str) -> None:
+    """Run scripts in several threads; raise what any of them raises."""
     failures: list[BaseException] = []
     flags = vs.CoreCreationFlags.DISABLE_AUTO_LOADING
     with Policy(ThreadLocalStore(), flags_creation=flags) as policy:

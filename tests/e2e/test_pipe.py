@@ -150,3 +150,23 @@ def test_ending_it_from_outside(vspipe: Path, environment: dict[str, str], scrip
             pass
         assert pipe.wait(timeout=30) != 0
         assert time.monotonic() - start < 10
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="writes to a full disk")
+def test_a_full_disk(vspipe: Path, environment: dict[str, str], script: Script) -> None:
+    command: list[str | Path] = [vspipe, "-c", "y4m", script(ENDLESS), "/dev/full"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "fwrite() call failed" in done.stderr
+
+
+def test_two_at_once(vspipe: Path, environment: dict[str, str], script: Script) -> None:
+    path = script(
+        SQUARES.replace("LENGTH", "9") + "core.videoinr.Upscale(clip, scale=2, fps_num=60, model=tiny).set_output()"
+    )
+    command: list[str | Path] = [vspipe, "-c", "y4m", path, "-"]
+    pair = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in range(2)]
+    one, other = (pipe.communicate(timeout=120)[0] for pipe in pair)
+    assert [pipe.returncode for pipe in pair] == [0, 0]
+    assert one == other
+    assert one.count(b"FRAME\n") == 22

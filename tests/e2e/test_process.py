@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import vapoursynth as vs
 from vsengine.policy import ManagedEnvironment
 
@@ -185,3 +187,62 @@ for _ in range(100):
 print(names())
 """
     assert run(script, tiny) == "[]\n"
+
+
+def test_two_filters_share_their_weights(tiny: str) -> None:
+    script = """
+import gc, sys
+import vapoursynth as vs
+core = vs.core
+clip = core.std.BlankClip(width=16, height=16, format=vs.RGBS, length=2)
+one = core.videoinr.Upscale(clip, scale=2, model=sys.argv[1], device="cpu")
+other = core.videoinr.Query(clip, times=[0, 1], scale=3, model=sys.argv[1], device="cpu")
+from vs_videoinr.model.base import Network
+def networks():
+    gc.collect()
+    return sum(Network in type(found).__mro__ for found in gc.get_objects())
+print(networks())
+del one
+other.get_frame(0).close()
+print(networks())
+del other
+print(networks())
+"""
+    assert run(script, tiny) == "1\n1\n0\n"
+
+
+def test_ctrl_c_in_a_script(tiny: str) -> None:
+    script = MAKE + "print('ready', flush=True)\nfor frame in out.frames(close=True): pass\n"
+    command = [sys.executable, "-P", "-c", script, tiny]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(1)
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert time.monotonic() - start < 20
+        assert process.returncode == -signal.SIGINT
+        assert said.rstrip().endswith("KeyboardInterrupt")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gpu_memory_is_given_back(tiny: str) -> None:
+    script = """
+import gc, sys, time
+import torch
+import vapoursynth as vs
+clip = vs.core.std.BlankClip(width=640, height=360, format=vs.RGBS, length=3, fpsnum=24)
+for _ in range(3):
+    out = vs.core.videoinr.Upscale(clip, scale=2, factor_num=2, model=sys.argv[1], device="cuda:0")
+    out.get_frame(1).close()
+    assert torch.cuda.memory_reserved() > 0
+    del out
+    gc.collect()
+    for _ in range(100):
+        if torch.cuda.memory_reserved() == 0:
+            break
+        time.sleep(0.05)
+    print(torch.cuda.memory_allocated(), torch.cuda.memory_reserved())
+"""
+    assert run(script, tiny) == "0 0\n" * 3
