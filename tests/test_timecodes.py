@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,15 @@ def test_files_that_are_no_timecodes(tmp_path: Path, text: str, message: str) ->
 @pytest.mark.vpy("initial-core")
 def test_what_is_no_file_at_all(tmp_path: Path) -> None:
     (tmp_path / "noise").write_bytes(bytes(range(256)))
-    for name, why in (("gone", "No such file or directory"), ("", "Is a directory"), ("noise", "it is not text")):
+    os.mkfifo(tmp_path / "pipe")
+    for name, why in (
+        ("gone", "No such file or directory"),
+        ("", "is not a file"),
+        ("pipe", "is not a file"),
+        ("/dev/zero", "is not a file"),
+        ("noise", "it is not text"),
+        ("nul\0", "it is not text"),
+    ):
         with pytest.raises(TimecodeError, match=why):
             read(str(tmp_path / name), 3)
 

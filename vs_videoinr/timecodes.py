@@ -18,7 +18,7 @@ NANOSECONDS = 10**9
 #: Matroska keeps times in whole milliseconds: a time so close to a frame's is that frame's. In nanoseconds.
 TOLERANCE = 500_000
 
-MAX_BYTES = 1 << 28  # enough for a month of video
+MAX_BYTES = 1 << 26  # enough for a day of video
 MAX_MILLISECONDS = Decimal(10**12)  # thirty years: far from what nanoseconds in 64 bits hold
 
 
@@ -85,12 +85,16 @@ def read(path: str, frames: int) -> Timecodes:
 
 def _lines(path: str) -> list[str]:
     try:
-        if Path(path).stat().st_size > MAX_BYTES:
+        if Path(path).exists() and not Path(path).is_file():  # a pipe or a device might never end
+            raise TimecodeError(f"timecodes file {path} is not a file")
+        with Path(path).open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
             raise TimecodeError(f"timecodes file {path} is too large")
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = content.decode("utf-8-sig")
+    except TimecodeError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, TimecodeError):
-            raise
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise TimecodeError(f"timecodes file {path} cannot be read: {why}") from None
     return [line.strip() for line in text.splitlines()]
