@@ -17,15 +17,18 @@ THREADS, ROUNDS = 3, 1
 
 
 def clips(core: Any) -> list[Any]:
-    """Clips of several formats; with cuts, of variable rate, refused in the middle."""
-    gray = core.std.BlankClip(width=16, height=16, format=vs.GRAY8, length=8, fpsnum=24)
-    rgb = core.std.BlankClip(gray, format=vs.RGB24, color=[20, 200, 90])
+    """Clips of several formats; with cuts, transparency, repeated frames, of variable rate, refused in the middle."""
+    blank = core.std.BlankClip(width=16, height=16, format=vs.RGB24, length=1, fpsnum=24)
+    rgb = core.std.Splice([core.std.BlankClip(blank, color=[20 + 9 * n, 200, 90]) for n in range(8)])
+    gray = core.resize.Bicubic(rgb, format=vs.GRAY8, matrix=1)
     yuv = core.std.SetFrameProps(core.resize.Bicubic(rgb, format=vs.YUV420P10, matrix=1), _SARNum=4, _SARDen=3)
     floats = core.resize.Bicubic(rgb, format=vs.RGBS)
     cuts = floats[:3] + core.std.SetFrameProps(floats[3], _SceneChangeNext=1) + floats[4:]
     variable = core.std.Splice([yuv[:4], core.std.AssumeFPS(yuv[4:], fpsnum=30)])
     interlaced = rgb[:5] + core.std.SetFieldBased(rgb[5:], 1)
-    return [gray, rgb, yuv, floats, cuts, variable, interlaced]
+    repeated = core.std.Interleave([rgb[:4], rgb[:4]])
+    transparent = core.std.ClipToProp(yuv, gray, prop="_Alpha")
+    return [gray, rgb, yuv, floats, cuts, variable, interlaced, repeated, transparent]
 
 
 def outputs(core: Any, model: str) -> list[Any]:
@@ -35,6 +38,8 @@ def outputs(core: Any, model: str) -> list[Any]:
         made.append(core.videoinr.Upscale(clip, scale=1.5, factor_num=5, factor_den=2, model=model, device="cpu"))
         made.append(core.videoinr.Upscale(clip, factor_num=2, model=model, device="cpu"))
         made.append(core.videoinr.Query(clip, times=[0.5, 6.25, 3, 7], width=40, model=model, device="cpu"))
+        made.append(core.videoinr.Upscale(clip, factor_num=4, sc_mode="switch", model=model, device="cpu"))
+        made.append(core.videoinr.Flow(clip, times=[0.5, 6.25, 3, 7], scale=2, sc=False, model=model, device="cpu"))
     return made
 
 
