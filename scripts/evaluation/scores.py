@@ -7,7 +7,25 @@ import math
 import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Setting(NamedTuple):
+    """What is asked of a method.
+
+    Attributes:
+        size: Output size / input size.
+        rate: Output frames per input frame.
+        first: How many frames of the clip, from its beginning; 0 for all.
+    """
+
+    size: float
+    rate: int
+    first: int = 0
+
+    def __str__(self) -> str:
+        part = f", the first {self.first} frames" if self.first else ""
+        return f"{self.size:g}x size, {self.rate}x rate{part}"
 
 
 @dataclass(frozen=True)
@@ -17,9 +35,7 @@ class Entry:
     Attributes:
         clip: Name of the clip.
         method: Name of the baseline or model.
-        size: Output size / input size.
-        rate: Output frames per input frame.
-        frames: Number of output frames that were measured.
+        setting: What was asked of it.
         psnr: On Y in dB: one mean for each place in the interval, k/rate of the way; the first is of source frames.
         ssim: On Y, in the same way.
         rgb: PSNR over all three channels in dB.
@@ -33,9 +49,7 @@ class Entry:
 
     clip: str
     method: str
-    size: float
-    rate: int
-    frames: int
+    setting: Setting
     psnr: tuple[float, ...]
     ssim: tuple[float, ...]
     rgb: tuple[float, ...]
@@ -46,9 +60,9 @@ class Entry:
     version: str
 
     @property
-    def key(self) -> tuple[str, float, int, str]:
+    def key(self) -> tuple[str, Setting, str]:
         """What there is one entry of."""
-        return self.clip, self.size, self.rate, self.method
+        return self.clip, self.setting, self.method
 
 
 # Every place but the first holds equally many frames, so means over places are means over frames.
@@ -74,6 +88,7 @@ def load(file: Path) -> list[Entry]:
     rows: list[dict[str, Any]] = json.loads(file.read_text())
     for row in rows:
         row |= {name: tuple(value) for name, value in row.items() if isinstance(value, list)}
+        row["setting"] = Setting(*row["setting"])
     return [Entry(**row) for row in rows]
 
 

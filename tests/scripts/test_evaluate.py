@@ -150,15 +150,16 @@ def evaluate(docs: Path, *arguments: str | Path) -> None:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which two baselines have been measured on a small clip."""
     docs = tmp_path_factory.mktemp("docs")
-    evaluate(docs, CLIP, "--settings", "4:2", "--methods", BLEND, FLOW)
+    evaluate(docs, CLIP, "--settings", "4:2:9", "--methods", BLEND, FLOW)
     return docs
 
 
 def goals(docs: Path) -> list[str]:
     """The verdicts in a report, after writing it anew."""
-    from evaluation import report
+    from evaluation import report, scores
 
-    report.write(docs, (4.0, 2))
+    setting = scores.Setting(4, 2, 9)
+    report.write(docs, setting, setting)
     text = (docs / "EVALUATION.md").read_text()
     return re.findall(r"^\d\. .*\*\*(.+?)\*\*", text, re.MULTILINE)
 
@@ -168,7 +169,7 @@ def test_scores_are_kept_and_reported(measured: Path) -> None:
 
     kept = {entry.method: entry for entry in scores.load(measured / "evaluation" / "scores.json")}
     assert set(kept) == {BLEND, FLOW}
-    assert {entry.frames for entry in kept.values()} == {39}  # of 40: the last is no source frame
+    assert {entry.setting for entry in kept.values()} == {(4, 2, 9)}
     # Both are Spline36 at source times, and only there.
     assert kept[BLEND].psnr[0] == pytest.approx(kept[FLOW].psnr[0], abs=0.05)
     assert kept[BLEND].psnr[1] != pytest.approx(kept[FLOW].psnr[1], abs=0.05)
