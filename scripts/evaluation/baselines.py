@@ -54,10 +54,13 @@ def _blend(clip: vs.VideoNode, rate: int) -> vs.VideoNode:
 
 
 def _flow_fps(clip: vs.VideoNode, rate: int) -> vs.VideoNode:
-    """Mvtools as its documentation uses it for frame rates: Super, Analyse both ways, FlowFPS."""
+    """Mvtools as its documentation uses it for frame rates: Super, Analyse both ways, FlowFPS.
+
+    Of the settings tried on the validation clips the best; with half pixels it is worse, more so at higher rates.
+    """
     yuv = clip.resize.Bicubic(format=vs.YUV444P16, matrix_s="709")
     mv = vs.core.mv
-    search = mv.Super(yuv, pel=2)
+    search = mv.Super(yuv, pel=4)
     backward, forward = (mv.Analyse(search, isb=isb, blksize=8, overlap=4, search=3) for isb in (True, False))
     result = mv.FlowFPS(yuv, search, backward, forward, num=clip.fps_num * rate, den=clip.fps_den)
     return result.resize.Bicubic(format=vs.RGBS, matrix_in_s="709")
