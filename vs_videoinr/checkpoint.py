@@ -55,7 +55,10 @@ def read(path: Path) -> Checkpoint:
         ModelError: The file cannot be read, is too large or is neither.
     """
     with open_regular(path) as file:
-        data = file.read()
+        try:
+            data = file.read()
+        except OSError as error:
+            raise ModelError(f"model file cannot be read: {path} ({error.strerror})") from None
     try:
         metadata: Mapping[str, str] = {}
         if data[8:9] != b"{" and data[:2] == b"PK":
