@@ -61,6 +61,22 @@ def test_what_is_still_stays_still(core: Any, request: pytest.FixtureRequest) ->
         assert np.abs(frame - frames[0]).max() * 255 <= 1
 
 
+def test_a_pan_stays_rigid(core: Any, request: pytest.FixtureRequest) -> None:
+    """Of a picture that only moves as a whole, hardly a place moves otherwise, by half a pixel at most."""
+    film = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)
+    still = film[5].resize.Bicubic(format=vs.RGBS)
+    for x, y in ((4, 2), (8, 0), (12, 6), (1, 0)):
+        pair = core.std.CropAbs(still, 160, 104, left=40, top=20) + core.std.CropAbs(
+            still, 160, 104, left=40 + x, top=20 + y
+        )
+        with pair.videoinr.Flow(times=[0.5], data=True).get_frame(0) as frame:
+            for plane, truth in ((0, -x / 2), (1, -y / 2)):
+                flow = np.asarray(frame[plane])[16:-16, 16:-16]
+                low, middle, high = np.quantile(flow, (0.01, 0.5, 0.99))
+                assert abs(middle - truth) < 0.25
+                assert high - low < 1
+
+
 @pytest.mark.vpy("initial-core")
 def test_it_costs_a_tenth_of_the_published_size_or_less() -> None:
     """Multiply-adds per low-resolution pixel to encode and per output pixel at 2x and 4x, counted by torch."""

@@ -95,16 +95,16 @@ class Decoder(nn.Module):
         self.time_conv = nn.Conv2d(lattice, lattice, 3, padding=1)
         self.time_out = nn.Conv2d(lattice, 5, 3, padding=1)
         # decoder: amplitudes, again from the maps before they are sampled, times sines of the place in the pixel
-        self.first = nn.Conv2d(config.width, width, 1)
+        self.amplitude = nn.Conv2d(config.width, width, 1)
         self.edges = nn.Conv2d(3, width, 5, padding=2, padding_mode="replicate", bias=False)
         self.phase = nn.Conv2d(4, width, 1)
         self.cell = nn.Conv2d(2, width, 1)
         self.detail = nn.Conv2d(width, 3, 1, bias=False)
-        self.second = nn.Conv2d(2 * width, width, 1)
+        self.mix = nn.Conv2d(2 * width, width, 1)
         self.rgb = nn.Conv2d(width, 3, 1)
         with torch.no_grad():
             # SIREN's initialisation with its frequency inside the weights.
-            for layer in (self.phase, self.second):
+            for layer in (self.phase, self.mix):
                 bound = math.sqrt(6 / layer.in_channels)
                 layer.weight.uniform_(-bound, bound)
             # how much of a feature there is at a pixel size: the same at all, to begin with
@@ -137,7 +137,7 @@ class Decoder(nn.Module):
         The straight way is a linear filter of the frame, which is learned at once and spares the trunk the work.
         """
         mean = F.avg_pool2d(F.pad(frame, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
-        amplitudes: Tensor = self.first(features) + self.edges((frame - mean) * EDGES)
+        amplitudes: Tensor = self.amplitude(features) + self.edges((frame - mean) * EDGES)
         return amplitudes
 
     def look(self, frame: Tensor, amplitudes: Tensor, position: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,7 +169,7 @@ class Decoder(nn.Module):
             colour = weight0 * colour0 + weight1 * colour1
             h = weight0 * h0 + weight1 * h1
             differ = 4 * weight0 * weight1 * (h0 - h1).abs()
-        result: Tensor = colour + self.detail(h) + self.rgb(torch.sin(self.second(torch.cat((h, differ), 1))))
+        result: Tensor = colour + self.detail(h) + self.rgb(torch.sin(self.mix(torch.cat((h, differ), 1))))
         return result.float()
 
 
@@ -291,7 +291,7 @@ class WarpINR(Network):
             width=channels("fuse.weight"),
             blocks=sum(name.startswith("trunk.") and name.endswith(".conv1.weight") for name in shapes),
             lattice=channels("decoder.time_conv.weight"),
-            decoder=channels("decoder.first.weight"),
+            decoder=channels("decoder.amplitude.weight"),
         )
 
     def declared(self) -> dict[str, str | int | float | bool]:
