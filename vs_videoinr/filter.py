@@ -18,7 +18,7 @@ import torch
 
 from vs_videoinr import catalogue, cuts, timecodes, weights
 from vs_videoinr.errors import ModelError
-from vs_videoinr.flow import Colours
+from vs_videoinr.flow import Colours, Look
 from vs_videoinr.renderer import Planes, Renderer, RenderError, frame_of, is_out_of_memory
 from vs_videoinr.size import output_size
 from vs_videoinr.timecodes import TimecodeError, Timecodes
@@ -77,23 +77,16 @@ class Scenes(NamedTuple):
     threshold: float
 
 
-class Flow(NamedTuple):
-    """What Flow shows: the motion to frame 0 or 1, in colours or as it is."""
-
-    toward: int
-    colours: Colours | None
-
-
 class Filter:
     """One call of Upscale, Query or Flow."""
 
-    def __init__(self, timeline: Timeline, new_renderer: Callable[[], Renderer], scenes: Scenes, flow: Flow) -> None:
+    def __init__(self, timeline: Timeline, new_renderer: Callable[[], Renderer], scenes: Scenes, look: Look) -> None:
         """`new_renderer` is asked once for each kind of picture: they share a network, but not what is kept of them."""
         self._timeline = timeline
         self._new_renderer = new_renderer
         self._renderers = {PICTURE: new_renderer()}
         self._scenes = scenes
-        self._flow = flow
+        self._look = look
 
     def output(self) -> tuple[int, int, int, int, int, int]:
         """Return the output's width, height, number of frames, frame rate (0, 1 if variable), and what cuts mean."""
@@ -147,9 +140,7 @@ class Filter:
     ) -> None:
         """Render one frame of the picture, of its transparency or of its motion; see `Renderer`."""
         if what == MOTION:
-            self._renderers[PICTURE].motion(
-                left, right, t, frame0, frame1, output, self._flow.toward, self._flow.colours
-            )
+            self._renderers[PICTURE].motion(left, right, t, frame0, frame1, output, self._look)
             return
         if what not in self._renderers:
             self._renderers[what] = self._new_renderer()
@@ -192,7 +183,7 @@ def create(
         raise UsageError(str(error)) from None
     timeline = _timeline(function, source, arguments)
     scenes = _scenes(arguments)
-    flow = _flow(arguments, size)
+    look = _look(arguments, size)
     device = _device(arguments.text("device"))
     fp16 = bool(arguments.integer("fp16"))
     if fp16 and device.type == "cpu":
@@ -205,7 +196,7 @@ def create(
             raise
         raise UsageError(f"out of memory on {device} for the model; use a smaller model or another device") from None
     source_size = (source.width, source.height)
-    return Filter(timeline, lambda: Renderer(network, device, dtype, source_size, size), scenes, flow)
+    return Filter(timeline, lambda: Renderer(network, device, dtype, source_size, size), scenes, look)
 
 
 def version() -> dict[str, list[str]]:
@@ -345,14 +336,14 @@ def _scenes(arguments: _Arguments) -> Scenes:
     )
 
 
-def _flow(arguments: _Arguments, size: tuple[int, int]) -> Flow:
+def _look(arguments: _Arguments, size: tuple[int, int]) -> Look:
     toward, reach = arguments.integer("to"), arguments.real("reach")
     if toward not in (None, 0, 1):
         raise UsageError(f"to must be 0 (the frame before) or 1 (the frame after), got {toward}")
     if reach is not None and not 0 < reach < math.inf:
         raise UsageError(f"reach must be greater than 0, got {reach:g}")
     colours = None if arguments.integer("data") else Colours(reach or size[0] / 32)
-    return Flow(1 if toward is None else toward, colours)
+    return Look(1 if toward is None else toward, colours)
 
 
 def _ratio(arguments: _Arguments, name: str) -> Fraction | None:

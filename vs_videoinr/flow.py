@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,3 +24,10 @@ class Colours:
         # each channel fades where the hue is far from its own: HSV with full value
         channels = [((hue - place + 0.5) % 1 - 0.5).abs() * 6 - 1 for place in (0, 1 / 3, 2 / 3)]
         return torch.stack([1 - saturation * channel.clamp(0, 1) for channel in channels]).float()
+
+
+class Look(NamedTuple):
+    """What is shown of the motion: that to the frame before (0) or after (1), in colours or, without, in numbers."""
+
+    toward: int
+    colours: Colours | None

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vs_videoinr import worker
 from vs_videoinr.beyond import EXTREME, Beyond
-from vs_videoinr.flow import Colours
+from vs_videoinr.flow import Look
 from vs_videoinr.host import Host
 from vs_videoinr.model import interrupt
 from vs_videoinr.model.base import Network, VideoField
@@ -78,17 +78,9 @@ class Renderer:
         self._call(lambda: self._render((left, right), t, frame0, frame1, output))
 
     def motion(
-        self,
-        left: int,
-        right: int,
-        t: float,
-        frame0: Planes,
-        frame1: Planes,
-        output: Planes,
-        toward: int,
-        colours: Colours | None,
+        self, left: int, right: int, t: float, frame0: Planes, frame1: Planes, output: Planes, look: Look
     ) -> None:
-        """Write the motion at time `t`, of `size`, into three planes: as `colours`, or as x, y and 0 in output pixels.
+        """Write the motion at time `t`, of `size`, into three planes: in colours, or as x, y and 0 in output pixels.
 
         Args:
             left: As for `render`; nothing moves where it equals `right`.
@@ -97,13 +89,12 @@ class Renderer:
             frame0: As for `render`.
             frame1: As for `render`.
             output: Where the result goes.
-            toward: 0 for the motion from time `t` back to the left frame, 1 for that on to the right frame.
-            colours: How motion is shown; None for the numbers.
+            look: What is shown, and how.
 
         Raises:
             RenderError: Out of memory, or closed meanwhile.
         """
-        self._call(lambda: self._motion((left, right), t, frame0, frame1, output, toward, colours))
+        self._call(lambda: self._motion((left, right), t, frame0, frame1, output, look))
 
     def _call(self, work: Callable[[], None]) -> None:
         def checked() -> None:
@@ -164,21 +155,14 @@ class Renderer:
         self._write(picture[0], output)
 
     def _motion(
-        self,
-        pair: tuple[int, int],
-        t: float,
-        frame0: Planes,
-        frame1: Planes,
-        output: Planes,
-        toward: int,
-        colours: Colours | None,
+        self, pair: tuple[int, int], t: float, frame0: Planes, frame1: Planes, output: Planes, look: Look
     ) -> None:
         width, height = self.size
         motion = torch.zeros(2, height, width)
         if pair[0] != pair[1]:
             field = self._kept(pair, frame0, frame1).field
-            motion = field.motion(t, (height, width), check=self._check)[0, 2 * toward : 2 * toward + 2].cpu()
-        self._write(F.pad(motion, (0, 0, 0, 0, 0, 1)) if colours is None else colours(motion), output)
+            motion = field.motion(t, (height, width), check=self._check)[0, 2 * look.toward : 2 * look.toward + 2].cpu()
+        self._write(F.pad(motion, (0, 0, 0, 0, 0, 1)) if look.colours is None else look.colours(motion), output)
 
     def _kept(self, pair: tuple[int, int], frame0: Planes, frame1: Planes) -> _Kept:
         """What a pair of frames has become, remembered from the last time or made now."""
