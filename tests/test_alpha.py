@@ -57,3 +57,17 @@ def test_alpha_of_another_size_is_left_out(core: Any, moving: Any, tiny: str) ->
     clip = core.std.ClipToProp(moving(), moving(vs.GRAY8, width=20), prop="_Alpha")
     with clip.videoinr.Upscale(scale=2, model=tiny).get_frame(1) as frame:
         assert "_Alpha" not in frame.props
+
+
+def test_alpha_that_ends_is_said_so(core: Any, clip: Any, moving: Any, tiny: str) -> None:
+    other = core.std.ClipToProp(moving(vs.YUV420P8), moving(vs.GRAY16, range=1), prop="_Alpha")
+    for later in (moving(vs.YUV420P8), other):
+        out = (clip[:3] + later[3:]).videoinr.Upscale(scale=2, model=tiny)
+        out.get_frame(1).close()
+        with pytest.raises(vs.Error) as raised:
+            out.get_frame(3)
+        assert str(raised.value) == (
+            "Upscale: frame 3 has no _Alpha like that of the clip's first frame; give it one, or remove all: "
+            'clip = core.std.RemoveFrameProps(clip, "_Alpha")'
+        )
+    assert len(list((clip[:3] + other[3:]).videoinr.Flow(model=tiny).frames(close=True))) == 5

@@ -194,7 +194,7 @@ typedef struct Engine {
     int same_size;  /* the output is like the clip: source frames may pass */
     int vfr;        /* durations follow those of the source frames */
     int cuts;       /* IGNORE_CUTS, HOLD or SWITCH */
-    int has_alpha;  /* the clip's frames carry transparency */
+    VSVideoFormat alpha; /* of the transparency that the clip's frames carry; cfUndefined: none */
     int yuv;        /* a matrix is needed */
     int subsampled; /* a chroma location is used */
     int64_t matrix; /* what the way back to the clip's format uses, from its first frame */
@@ -257,6 +257,19 @@ typedef struct Guard {
     Engine *engine;
 } Guard;
 
+/* The format of a frame's transparency; undefined where it has none that fits the picture. */
+static VSVideoFormat alpha_format(const VSFrame *frame, const VSAPI *vsapi) {
+    VSVideoFormat format = {cfUndefined, 0, 0, 0, 0, 0, 0};
+    int error;
+    const VSFrame *alpha = vsapi->mapGetFrame(vsapi->getFramePropertiesRO(frame), "_Alpha", 0, &error);
+    if (alpha && vsapi->getFrameType(alpha) == mtVideo && vsapi->getVideoFrameFormat(alpha)->colorFamily == cfGray &&
+        vsapi->getFrameWidth(alpha, 0) == vsapi->getFrameWidth(frame, 0) &&
+        vsapi->getFrameHeight(alpha, 0) == vsapi->getFrameHeight(frame, 0))
+        format = *vsapi->getVideoFrameFormat(alpha);
+    vsapi->freeFrame(alpha);
+    return format;
+}
+
 /* A property, or `missing` where the frame does not have it. */
 static int64_t property(const VSMap *map, const char *key, int64_t missing, const VSAPI *vsapi) {
     int error;
@@ -292,6 +305,14 @@ static const VSFrame *VS_CC guard_frame(int n, int reason, void *instance, void 
                  "the clip's matrix is unknown (frame %d); set it, for example: "
                  "clip = core.std.SetFrameProps(clip, _Matrix=1)",
                  n);
+    else if (g->engine->alpha.colorFamily != cfUndefined) {
+        const VSVideoFormat alpha = alpha_format(frame, vsapi);
+        if (!vsh_isSameVideoFormat(&alpha, &g->engine->alpha))
+            snprintf(text, sizeof text,
+                     "frame %d has no _Alpha like that of the clip's first frame; give it one, or remove all: "
+                     "clip = core.std.RemoveFrameProps(clip, \"_Alpha\")",
+                     n);
+    }
     if (!text[0])
         return frame;
     vsapi->freeFrame(frame);
@@ -880,13 +901,8 @@ static int learn_colour(Engine *e, VSNode *guarded, char *message, const VSAPI *
     e->chroma_location = property(properties, "_ChromaLocation", VSC_CHROMA_LEFT, vsapi);
     if (e->chroma_location < VSC_CHROMA_LEFT)
         e->chroma_location = VSC_CHROMA_LEFT;
-    int error;
-    const VSFrame *alpha = vsapi->mapGetFrame(properties, "_Alpha", 0, &error);
-    e->has_alpha = alpha && !e->flow && vsapi->getFrameType(alpha) == mtVideo &&
-                   vsapi->getVideoFrameFormat(alpha)->colorFamily == cfGray &&
-                   vsapi->getFrameWidth(alpha, 0) == vsapi->getFrameWidth(frame, 0) &&
-                   vsapi->getFrameHeight(alpha, 0) == vsapi->getFrameHeight(frame, 0);
-    vsapi->freeFrame(alpha);
+    if (!e->flow)
+        e->alpha = alpha_format(frame, vsapi);
     vsapi->freeFrame(frame);
     return 1;
 }
@@ -1056,7 +1072,7 @@ static VSNode *build(Engine *e, VSNode *clip, const VSVideoInfo *output, char *m
         o->rendered = add_way_back(e, o->rendered, output, message, core, vsapi);
     if (!o->rendered)
         goto done;
-    if (e->has_alpha) {
+    if (e->alpha.colorFamily != cfUndefined) {
         o->alpha = add_alpha(e, vsapi->addNodeRef(o->source), vsapi->addNodeRef(marked), output, message, core, vsapi);
         if (!o->alpha)
             goto done;
