@@ -1,6 +1,6 @@
 """Where one scene ends and the next begins: a detector for clips that nobody has marked.
 
-Both frames are reduced to a few hundred cells. Content that moved is found again near where it was; where much of a
+Both frames are reduced to about a thousand cells. Content that moved is found again near where it was; where much of a
 frame is found nowhere near in the other one, there is a cut. So motion, also of the whole picture, counts for little.
 """
 

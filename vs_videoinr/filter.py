@@ -155,7 +155,7 @@ class Filter:
 def create(
     function: str, clip: tuple[str, int, int, int, int, int, int, int, int, int, int], given: Mapping[str, object]
 ) -> Filter:
-    """Check the clip and the arguments of `function` ("Upscale" or "Query") and prepare what they ask for.
+    """Check the clip and the arguments of `function` and prepare what they ask for.
 
     Args:
         function: Name of the VapourSynth function: "Upscale", "Query" or "Flow".
