@@ -83,8 +83,8 @@ class Filter:
     def __init__(self, timeline: Timeline, new_renderer: Callable[[], Renderer], scenes: Scenes, look: Look) -> None:
         """`new_renderer` is asked once for each kind of picture: they share a network, but not what is kept of them."""
         self._timeline = timeline
-        self._new_renderer = new_renderer
-        self._renderers = {PICTURE: new_renderer()}
+        # now, while the environment that the filter is made in is current: a renderer asks which it is
+        self._renderers = {what: new_renderer() for what in (PICTURE, TRANSPARENCY)}
         self._scenes = scenes
         self._look = look
 
@@ -142,8 +142,6 @@ class Filter:
         if what == MOTION:
             self._renderers[PICTURE].motion(left, right, t, frame0, frame1, output, self._look)
             return
-        if what not in self._renderers:
-            self._renderers[what] = self._new_renderer()
         self._renderers[what].render(left, right, t, frame0, frame1, output)
 
     def close(self) -> None:
