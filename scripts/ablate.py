@@ -47,26 +47,38 @@ def without_flow(net: WarpINR) -> Iterator[None]:
 @contextmanager
 def without_occlusion(_: WarpINR) -> Iterator[None]:
     """Blend by time alone, whatever is hidden in one of the frames."""
+    with _fine(keep=[0, 1, 1, 1]):
+        yield
+
+
+@contextmanager
+def without_repair(_: WarpINR) -> Iterator[None]:
+    """Nothing added to what is blended."""
+    with _fine(keep=[1, 0, 0, 0]):
+        yield
+
+
+@contextmanager
+def _fine(keep: list[float]) -> Iterator[None]:
+    """The second part of `Decoder.lattice` with only those channels."""
     lattice = Decoder.lattice
 
-    def blind(decoder: Decoder, field: warpinr.WarpField, t: float) -> Tensor:
-        found = lattice(decoder, field, t)
-        return torch.cat((found[:, :4], torch.zeros_like(found[:, 4:])), 1)
+    def part(decoder: Decoder, field: warpinr.WarpField, t: float) -> tuple[Tensor, Tensor]:
+        there, fine = lattice(decoder, field, t)
+        return there, fine * fine.new_tensor(keep).view(1, 4, 1, 1)
 
-    with patch.object(Decoder, "lattice", blind):
+    with patch.object(Decoder, "lattice", part):
         yield
 
 
 @contextmanager
 def without_detail(net: WarpINR) -> Iterator[None]:
-    """Bicubic enlargements, warped and blended, and nothing added to them."""
-    layers = (net.decoder.detail, net.decoder.rgb)
-    kept = [parameter.clone() for layer in layers for parameter in layer.parameters()]
-    for layer in layers:
-        for parameter in layer.parameters():
-            parameter.zero_()
+    """Bicubic enlargements, warped, blended and repaired."""
+    kept = [parameter.clone() for parameter in net.decoder.detail.parameters()]
+    for parameter in net.decoder.detail.parameters():
+        parameter.zero_()
     yield
-    for parameter, values in zip([p for layer in layers for p in layer.parameters()], kept, strict=True):
+    for parameter, values in zip(net.decoder.detail.parameters(), kept, strict=True):
         parameter.copy_(values)
 
 
@@ -81,6 +93,7 @@ VARIANTS: dict[str, Callable[[WarpINR], AbstractContextManager[None]]] = {
     "without making the flow exact": without_exact_flow,
     "without any motion": without_flow,
     "without occlusion weights": without_occlusion,
+    "without repair": without_repair,
     "without learned detail": without_detail,
 }
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 import yaml
+from safetensors.torch import load_file
 from torch import Tensor
 from training.clips import Clips
 from training.feed import Feed
@@ -63,14 +64,14 @@ class Trainer:
         self.net = WarpINR(WarpINR.Config(**config["network"])).to(device)
         self.net.to(memory_format=torch.channels_last)
         if config.get("start"):
-            self.net.load_state_dict(weights.load(Path(config["start"])).state_dict())
+            self.start_from(load_file(config["start"]))
         self.ema = copy.deepcopy(self.net).requires_grad_(False)
-        # The usual eps would drown the gradients of all that lies behind a head that begins near zero.
-        decoder = set(self.net.decoder.parameters())
+        motion = {*self.net.pyramid.parameters(), *self.net.flow.parameters()}
         groups = [
-            {"params": [p for p in self.net.parameters() if p not in decoder], "rate": config["rate"]},
-            {"params": list(self.net.decoder.parameters()), "rate": config["decoder_rate"]},
+            {"params": [p for p in self.net.parameters() if p not in motion], "rate": config["rate"]},
+            {"params": [p for p in self.net.parameters() if p in motion], "rate": config["motion_rate"]},
         ]
+        # The usual eps would drown the gradients of all that lies behind a head that begins near zero.
         self.optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
         self.step, self.seconds, self.skipped = 0, 0.0, 0
         data = config["data"]
@@ -89,6 +90,13 @@ class Trainer:
         self.state = run / "state.pt"
         if self.state.exists():
             self.restore()
+
+    def start_from(self, state: dict[str, Tensor]) -> None:
+        """Take over what fits of other weights, by name and shape."""
+        own = self.net.state_dict()
+        fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+        self.net.load_state_dict({**own, **fitting})
+        log.info("started from %d of %d tensors; new: %s", len(fitting), len(own), sorted(own.keys() - fitting.keys()))
 
     def progress(self) -> float:
         """How much of the budget is used, 0 to 1."""
@@ -122,7 +130,7 @@ class Trainer:
         return loss.item()
 
     def autocast(self) -> torch.autocast:
-        """The precision that the encoder trains in."""
+        """The precision that the network trains in."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config["precision"] == "bf16")
 
     def motion_loss(self, batch: Batch) -> Tensor:
@@ -136,10 +144,9 @@ class Trainer:
         """Charbonnier's loss in the mean, and the same with the flow's loss where the true motion is known."""
         with self.autocast():
             field, flows = self.net.encode_with_flows(batch.frame0, batch.frame1)
-        loss = torch.zeros((), device=self.device)
-        for target in batch.targets:
-            loss = loss + charbonnier(field.sample_window(target.t, batch.size, target.window), target.rgb)
-        loss = loss / len(batch.targets)
+            made = [field.sample_window(target.t, batch.size, target.window) for target in batch.targets]
+        losses = [charbonnier(picture, target.rgb) for picture, target in zip(made, batch.targets, strict=True)]
+        loss = torch.stack(losses).mean()
         return loss, loss if batch.flow is None else loss + flow_weight * flow_loss(flows, batch.flow)
 
     def save(self) -> None:

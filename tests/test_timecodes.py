@@ -109,11 +109,11 @@ def test_what_is_no_file_at_all(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, why in (
         ("gone", "No such file or directory"),
-        ("", "is not a file"),
-        ("pipe", "is not a file"),
-        ("/dev/zero", "is not a file"),
+        ("", "cannot be read: not a regular file"),
+        ("pipe", "cannot be read: not a regular file"),
+        ("/dev/zero", "cannot be read: not a regular file"),
         ("noise", "it is not text"),
-        ("nul\0", "it is not text"),
+        ("nul\0", "embedded null byte"),
     ):
         with pytest.raises(TimecodeError, match=why):
             read(str(tmp_path / name), 3)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from vs_videoinr import files
 from vs_videoinr.errors import ModelError
 
 #: The published checkpoint has 45 MB; nothing in this family comes near these.
@@ -39,27 +40,18 @@ class Header:
 
 
 def open_regular(path: Path, limit: int = MAX_FILE_BYTES) -> BinaryIO:
-    """Open a regular file of at most `limit` bytes; a device, a pipe or a folder is refused without reading from it.
+    """Open a model's file, as `files.open_regular` does.
 
     Raises:
-        ModelError: It does not exist, cannot be read, or is none.
+        ModelError: It does not exist, cannot be read, or is too large.
     """
     try:
-        # A pipe that nobody writes to would block a plain open().
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        return files.open_regular(path, limit)
     except (FileNotFoundError, NotADirectoryError):
         raise ModelError(f"model file not found: {path}") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model file cannot be read: {path} ({getattr(error, 'strerror', None) or error})") from None
-    file = os.fdopen(handle, "rb") if stat.S_ISREG(os.fstat(handle).st_mode) else None
-    if file is None:
-        os.close(handle)
-        raise ModelError(f"model file cannot be read: {path} (not a regular file)")
-    size = os.fstat(handle).st_size
-    if size > limit:
-        file.close()
-        raise ModelError(f"model file is too large: {path} ({size} bytes, at most {limit})")
-    return file
+    except OSError as error:
+        what = "is too large" if error.errno == errno.EFBIG else "cannot be read"
+        raise ModelError(f"model file {what}: {path} ({error.strerror})") from None
 
 
 def read_header(file: BinaryIO) -> Header:

@@ -148,6 +148,7 @@ class Renderer:
         kept = self._kept(pair, frame0, frame1)
         width, height = self.size
         picture = kept.field.sample(t, (height, width), check=self._check).float().clamp_(0, 1)
+        self._forget()  # a field may have grown by what it keeps for the next time
         if kept.beyond is not None:
             picture += kept.beyond.at(kept.field, t, (height, width))
         if len(output) == 1:
@@ -175,7 +176,8 @@ class Renderer:
             frames = [self._read(frame) for frame in (frame0, frame1)]
             inside = [frame.clamp(0, 1).to(self._dtype) for frame in frames]
             kept = _Kept(network.encode(inside[0], inside[1]), Beyond.of(frames, inside))
-            self._remember(pair, kept)
+            self._fields[pair] = kept
+            self._forget()
         else:
             self._fields.move_to_end(pair)
         return kept
@@ -185,8 +187,8 @@ class Renderer:
         for plane, (memory, stride) in zip(values, output, strict=True):
             np.copyto(_view(memory, stride, self.size), plane)
 
-    def _remember(self, pair: tuple[int, int], kept: _Kept) -> None:
-        self._fields[pair] = kept
+    def _forget(self) -> None:
+        """Let go of the pairs that were asked for longest ago, where all together are too much."""
         size = sum(other.nbytes() for other in self._fields.values())
         while len(self._fields) > CACHE_FIELDS or (size > CACHE_BYTES and len(self._fields) > 1):
             _, dropped = self._fields.popitem(last=False)

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vs_videoinr.files import open_regular
+
 NANOSECONDS = 10**9
 
 #: Matroska keeps times in whole milliseconds: a time so close to a frame's is that frame's. In nanoseconds.
@@ -85,16 +87,9 @@ def read(path: str, frames: int) -> Timecodes:
 
 def _lines(path: str) -> list[str]:
     try:
-        if Path(path).exists() and not Path(path).is_file():  # a pipe or a device might never end
-            raise TimecodeError(f"timecodes file {path} is not a file")
-        with Path(path).open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise TimecodeError(f"timecodes file {path} is too large")
-        text = content.decode("utf-8-sig")
-    except TimecodeError:
-        raise
-    except (OSError, ValueError) as error:
+        with open_regular(Path(path), MAX_BYTES) as stream:
+            text = stream.read(MAX_BYTES).decode("utf-8-sig")
+    except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise TimecodeError(f"timecodes file {path} cannot be read: {why}") from None
     return [line.strip() for line in text.splitlines()]

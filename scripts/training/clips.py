@@ -131,9 +131,8 @@ class Clips:
         low = [shrink(end, (self.side, self.side)) for end in (first, last)]
         if float(torch.rand((), generator=self.random)) < 0.15:
             low = disturb(low, self.compressed, self.random)
-        source = self._int(2)
         targets = []
-        for t, truth in ((between, middle), (float(source), (first, last)[source])):
+        for t, truth in ((between, middle), (0.0, first), (1.0, last)):
             top, left, height, width = window = pick_window((high, high), self.window, self.random)
             targets.append(Target(t, window, truth[:, :, top : top + height, left : left + width]))
         return Batch(low[0], low[1], (high, high), targets)

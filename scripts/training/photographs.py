@@ -157,7 +157,7 @@ class Photographs:
         camera = Motion(self.batch, self._speed(scale), self.random)
         layers = []
         for index in range(1 + int(4 * self._uniform(1) ** 2)):  # most often one or two
-            density = 0.9 + 0.5 * self._uniform(self.batch)
+            density = 1 + 0.4 * self._uniform(self.batch)  # below 1 there would be no detail to learn
             if index == 0:
                 motion = Motion(self.batch, torch.zeros(self.batch), self.random)
                 layers.append(Layer(self._textures(), None, density, motion, torch.zeros(self.batch, dtype=torch.bool)))
@@ -220,7 +220,7 @@ class Photographs:
         if self._uniform(1) < 0.15:
             low = disturb(low, self.compressed, self.random)
         targets = []
-        for t in (float(self._uniform(1)), float(self._uniform(1) < 0.5)) if times else ():
+        for t in (float(self._uniform(1)), 0.0, 1.0) if times else ():
             top, left, height, width = window = pick_window((high, high), self.window, self.random)
             part = places[top : top + height, left : left + width]
             rgb = (

@@ -12,7 +12,7 @@ from vs_videoinr.model import warpinr
 from vs_videoinr.model.motion import sharpen
 from vs_videoinr.model.warpinr import WarpINR, WarpINRConfig
 
-SMALL = WarpINRConfig(levels=(8, 12, 16), hidden=8, radius=2, width=16, blocks=2, lattice=8, decoder=16)
+SMALL = WarpINRConfig(levels=(8, 12, 16), hidden=8, radius=2, width=16, blocks=2, lattice=8)
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,10 @@ def test_any_size_in_gives_the_size_asked_for(net: WarpINR, size: tuple[int, int
 @pytest.mark.parametrize("t", [0.0, 1.0])
 def test_a_source_time_looks_at_its_own_frame_only(net: WarpINR, t: float) -> None:
     """Whatever the flow says, at t = 0 the picture is frame 0 enlarged plus detail, and at t = 1 frame 1."""
-    field = net.encode(*frames(12, 20))
-    before = field.sample(t, (24, 40))
-    for name in ("frame1", "amplitudes1") if t == 0 else ("frame0", "amplitudes0"):
+    pair = frames(12, 20)
+    before = net.encode(*pair).sample(t, (24, 40))
+    field = net.encode(*pair)
+    for name in ("frame1", "detail1") if t == 0 else ("frame0", "detail0"):
         getattr(field, name).fill_(0.7)
     torch.testing.assert_close(field.sample(t, (24, 40)), before, rtol=0, atol=0)
 
@@ -73,6 +74,31 @@ def test_a_still_pair_can_be_learned_from() -> None:
     learner.encode(frame, frame).sample(0.4, (24, 40)).square().mean().backward()  # type: ignore[no-untyped-call]
     for name, parameter in learner.named_parameters():
         assert parameter.grad is None or parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("t", [0.0, 1.0])
+def test_what_is_near_a_source_time_looks_like_it(net: WarpINR, t: float) -> None:
+    field = net.encode(*frames(16, 24))
+    near = field.sample(abs(t - 1e-5), (40, 60))
+    torch.testing.assert_close(near, field.sample(t, (40, 60)), rtol=0, atol=2e-3)
+
+
+def test_a_picture_is_the_callers_own(net: WarpINR) -> None:
+    """Whoever changes what `sample` returned changes no later picture."""
+    field = net.encode(*frames(12, 20))
+    for t in (0.0, 0.5):
+        before = field.sample(t, (24, 40))
+        kept = before.clone()
+        before.fill_(0)
+        torch.testing.assert_close(field.sample(t, (24, 40)), kept, rtol=0, atol=0)
+
+
+def test_sizes_by_turns(net: WarpINR) -> None:
+    field = net.encode(*frames(12, 20))
+    sizes = ((24, 40), (12, 20), (31, 47))
+    first = [field.sample(0.5, size) for size in sizes]
+    for size, picture in zip(sizes, first, strict=True):
+        torch.testing.assert_close(field.sample(0.5, size), picture, rtol=0, atol=0)
 
 
 def test_chunks_change_nothing(net: WarpINR, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +149,7 @@ def test_a_known_shift_is_followed() -> None:
     """With flows that are right, the middle frame of a pan is the pan's middle."""
     torch.manual_seed(0)
     net = WarpINR(SMALL).requires_grad_(False)
-    for layer in (net.decoder.time_out, net.decoder.rgb, net.decoder.detail):
+    for layer in (net.decoder.time_flow, net.decoder.time_fine, net.decoder.detail):
         layer.weight.zero_()
     line = torch.arange(48.0)
 

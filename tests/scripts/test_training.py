@@ -60,17 +60,15 @@ def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
     from training.sample import shrink
 
     source = Photographs(photos, 2, 32, 1000, 0.5, 4.0, torch.device("cpu"), seed=1)
-    seen = set()
     for number in range(8):
         batch = source.make(number)
-        target = batch.targets[1]
-        assert target.window == (0, 0, *batch.size)
-        assert target.t in (0, 1)
-        seen.add(target.t)
-        frame = batch.frame0 if target.t == 0 else batch.frame1
-        # some batches are disturbed on purpose, slightly
-        assert float((shrink(target.rgb, (32, 32)) - frame).abs().median()) < 0.02
-    assert seen == {0, 1}
+        between, *sources = batch.targets
+        assert 0 < between.t < 1
+        assert [target.t for target in sources] == [0, 1]
+        for target, frame in zip(sources, (batch.frame0, batch.frame1), strict=True):
+            assert target.window == (0, 0, *batch.size)
+            # some batches are disturbed on purpose, slightly
+            assert float((shrink(target.rgb, (32, 32)) - frame).abs().median()) < 0.02
 
 
 def test_clips_give_true_frames_at_true_times(tmp_path: Path) -> None:
@@ -119,7 +117,7 @@ def test_training_stopped_and_resumed_is_training_that_never_stopped(photos: Pat
     clips = tmp_path / "clips"
     clips.mkdir()
     _named(CLIP, clips)
-    network = {"levels": [8, 8], "hidden": 8, "radius": 1, "width": 8, "blocks": 1, "lattice": 8, "decoder": 8}
+    network = {"levels": [8, 8], "hidden": 8, "radius": 1, "width": 8, "blocks": 1, "lattice": 8}
 
     def train(steps: int, folder: str, workers: int = 0) -> dict[str, Tensor]:
         config = {
@@ -141,7 +139,7 @@ def test_training_stopped_and_resumed_is_training_that_never_stopped(photos: Pat
             "budget": {"minutes": 1e6, "steps": steps},
             "motion_share": 0.0,
             "rate": 0.001,
-            "decoder_rate": 0.001,
+            "motion_rate": 0.001,
             "warmup": 1000000,  # the rate must not depend on where this run is to end
             "clip": 0.2,
             "ema": 0.9,

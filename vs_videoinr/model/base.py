@@ -39,7 +39,7 @@ class VideoField(ABC):
 
     @abstractmethod
     def nbytes(self) -> int:
-        """Bytes of tensor memory that the field holds for as long as it lives."""
+        """Bytes of tensor memory that the field holds now; sampling may add to them."""
 
 
 class Network(nn.Module, ABC):

@@ -5,9 +5,10 @@ features are sampled there and a sine network turns them into RGB) and changes w
 
 * motion comes from a coarse-to-fine flow between the frames, estimated once per pair and then made exact by what the
   pictures themselves say (`motion.py`);
-* the result is a difference from the two frames' bicubic enlargements, warped and blended with occlusion weights;
-* the flow at time t is found on the low-resolution grid, and the decoder sees each frame's features by themselves
-  before they are blended with the same weights; where nothing changes nothing moves, so a still picture stays still;
+* both frames are enlarged once per pair and size: bicubic, and a difference from it that the network says for every
+  sixteenth of a low-resolution pixel, brought to the size asked for like any picture;
+* a picture at time t is both, warped and blended with occlusion weights, and repaired where they disagree. All of that
+  is found on the low-resolution grid; where nothing changes nothing moves, so a still picture stays still;
 * sampling uses one consistent grid (pixel centres) and border padding everywhere.
 """
 
@@ -37,7 +38,8 @@ from vs_videoinr.model.motion import (
 )
 
 STILL = 0.5 / 255  # two frames that differ by less in a pixel are taken to rest there
-EDGES = 8.0  # brings a picture's differences from its own blur to the size of features
+FINE = 4  # detail is said for FINE x FINE places of every low-resolution pixel, and interpolated between them
+CONTRAST = 8.0  # brings differences of colours to the size of features
 CHUNK = 1 << 16  # output pixels decoded at a time, which bounds the memory that sampling takes
 
 
@@ -48,10 +50,9 @@ class WarpINRConfig:
     levels: tuple[int, ...] = (32, 32, 48, 64, 64)  # channels of the frame pyramid, full size first
     hidden: int = 32  # state passed down the flow estimator
     radius: int = 3  # of the correlation, in pixels of its level
-    width: int = 48  # channels of the feature maps
-    blocks: int = 6  # residual blocks of the trunk
-    lattice: int = 24  # channels of the network that finds the flow at time t
-    decoder: int = 48  # width of the sine layers
+    width: int = 64  # channels of the feature maps
+    blocks: int = 8  # residual blocks of the trunk
+    lattice: int = 32  # channels of the network that finds what there is at time t
 
 
 def _unit(frame: Tensor, multiple: int) -> Tensor:
@@ -82,40 +83,40 @@ def settle(flow: Tensor, rest: Tensor, motion: Tensor) -> Tensor:
     return flow * (1 - within * (rest > 0))
 
 
+def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring (B, C, h, w) to `size`, in float32: bicubic (a = -0.5), antialiased where that is smaller."""
+    image = image.float()
+    if image.shape[-2:] == size:
+        return image
+    return F.interpolate(image, size=size, mode="bicubic", antialias=True, align_corners=False)
+
+
 class Decoder(nn.Module):
-    """Feature maps and flows of a pair → RGB at time t (the paper's TemporalINR and decoder)."""
+    """Feature maps and flows of a pair → detail of both frames, and what a picture at time t is made of.
+
+    The paper's SpatialINR, TemporalINR and decoder; all of it on the low-resolution grid, whatever size is asked for.
+    """
 
     def __init__(self, config: WarpINRConfig) -> None:
         super().__init__()
-        lattice, width = config.lattice, config.decoder
-        # TemporalINR: applied to the maps before they are warped (sampling and a linear layer commute).
+        lattice = config.lattice
+        self.detail = nn.Conv2d(config.width, 3 * FINE**2, 3, padding=1)
+        # Applied to the maps before they are warped (sampling and a linear layer commute).
         self.time0 = nn.Conv2d(config.width, lattice, 1)
         self.time1 = nn.Conv2d(config.width, lattice, 1, bias=False)
-        self.time_motion = nn.Conv2d(5, lattice, 1, bias=False)
-        self.time_conv = nn.Conv2d(lattice, lattice, 3, padding=1)
-        self.time_out = nn.Conv2d(lattice, 5, 3, padding=1)
-        # decoder: amplitudes, again from the maps before they are sampled, times sines of the place in the pixel
-        self.amplitude = nn.Conv2d(config.width, width, 1)
-        self.edges = nn.Conv2d(3, width, 5, padding=2, padding_mode="replicate", bias=False)
-        self.phase = nn.Conv2d(4, width, 1)
-        self.cell = nn.Conv2d(2, width, 1)
-        self.detail = nn.Conv2d(width, 3, 1, bias=False)
-        self.mix = nn.Conv2d(2 * width, width, 1)
-        self.rgb = nn.Conv2d(width, 3, 1)
-        with torch.no_grad():
-            # SIREN's initialisation with its frequency inside the weights.
-            for layer in (self.phase, self.mix):
-                bound = math.sqrt(6 / layer.in_channels)
-                layer.weight.uniform_(-bound, bound)
-            # how much of a feature there is at a pixel size: the same at all, to begin with
-            for parameter, value in zip(self.cell.parameters(), (0.0, 1.0), strict=True):
-                parameter.fill_(value)
-        start_small(self.time_out)
-        start_small(self.detail)
-        start_small(self.rgb)
+        self.time_motion = nn.Conv2d(11, lattice, 1, bias=False)
+        self.time_trunk = nn.Sequential(ResidualBlock(lattice), ResidualBlock(lattice))
+        self.time_flow = nn.Conv2d(lattice, 4, 3, padding=1)
+        self.time_fine = nn.Conv2d(lattice, 4 * FINE**2, 3, padding=1)
+        for layer in (self.detail, self.time_flow, self.time_fine):
+            start_small(layer)
 
-    def lattice(self, field: WarpField, t: float) -> Tensor:
-        """Return flow to frame 0 (x, y), to frame 1 (x, y) and the occlusion logit at time `t`: (B, 5, h, w)."""
+    def lattice(self, field: WarpField, t: float) -> tuple[Tensor, Tensor]:
+        """What there is at time `t`, float32: the ways to both frames, and how they are put together there.
+
+        Returns (B, 4, h, w), flow to frame 0 (x, y) and to frame 1 (x, y) in low-resolution pixels, and
+        (B, 4, FINE·h, FINE·w): the occlusion logit, positive where frame 1 is the one to believe, and an RGB repair.
+        """
         flow01, flow10 = field.flow01, field.flow10
         # A pixel at time t was led here by the motion that its source pixel has: v(x) = flow01(x - t·v). Solved by
         # iteration, once for what frame 0 shows and once for what frame 1 shows.
@@ -123,54 +124,19 @@ class Decoder(nn.Module):
         for _ in range(3):
             va = warp(flow01, -t * va)
             vb = -warp(flow10, (1 - t) * vb)
-        motion = torch.cat((va / 8, vb / 8, torch.full_like(va[:, :1], t)), 1).to(field.time0.dtype)
-        x = warp(field.time0, -t * va) + warp(field.time1, (1 - t) * vb) + self.time_motion(motion)
-        x = F.leaky_relu(self.time_conv(F.leaky_relu(x, SLOPE)), SLOPE)
-        change = self.time_out(x).float()
-        to0 = settle(va + change[:, :2], field.rest, va)
-        to1 = settle(vb + change[:, 2:4], field.rest, vb)
-        return torch.cat((-t * to0, (1 - t) * to1, change[:, 4:]), 1)
-
-    def amplitudes(self, frame: Tensor, features: Tensor) -> Tensor:
-        """What the sines are multiplied by, (B, width, h, w), from the feature map and straight from the frame's edges.
-
-        The straight way is a linear filter of the frame, which is learned at once and spares the trunk the work.
-        """
-        mean = F.avg_pool2d(F.pad(frame, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
-        amplitudes: Tensor = self.amplitude(features) + self.edges((frame - mean) * EDGES)
-        return amplitudes
-
-    def look(self, frame: Tensor, amplitudes: Tensor, position: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Sample one frame at `position`: its bicubic colour, and its features as they are at that place in the pixel.
-
-        The features are a local Fourier series: amplitudes that belong to the picture times sines that belong to the
-        place. Detail is linear in the amplitudes, which is why it can be learned from nothing.
-        """
-        colour = sample_at(frame, position, "bicubic")
-        angle = 2 * math.pi * position
-        phase = self.phase(torch.cat((angle.sin(), angle.cos()), 1).to(amplitudes.dtype))
-        return colour, sample_at(amplitudes, position) * torch.sin(phase) * cell
-
-    def decode(self, field: WarpField, lattice: Tensor | None, t: float, query: Tensor, cell: Tensor) -> Tensor:
-        """RGB (B, 3, H, W) at the low-resolution pixel positions `query` (1, 2, H, W); no `lattice` at source times."""
-        query = query.expand(field.frame0.shape[0], -1, -1, -1)
-        cell = self.cell(cell)
-        if lattice is None:
-            frame, amplitudes = (field.frame0, field.amplitudes0) if t == 0 else (field.frame1, field.amplitudes1)
-            colour, h = self.look(frame, amplitudes, query, cell)
-            differ = torch.zeros_like(h)
-        else:
-            there = sample_at(lattice, query)
-            colour0, h0 = self.look(field.frame0, field.amplitudes0, query + there[:, 0:2], cell)
-            colour1, h1 = self.look(field.frame1, field.amplitudes1, query + there[:, 2:4], cell)
-            odds = there[:, 4:].clamp(-12, 12).exp() * (t / (1 - t))
-            weight1 = (odds / (1 + odds)).to(h0.dtype)
-            weight0 = 1 - weight1
-            colour = weight0 * colour0 + weight1 * colour1
-            h = weight0 * h0 + weight1 * h1
-            differ = 4 * weight0 * weight1 * (h0 - h1).abs()
-        result: Tensor = colour + self.detail(h) + self.rgb(torch.sin(self.mix(torch.cat((h, differ), 1))))
-        return result.float()
+        to0, to1 = -t * va, (1 - t) * vb
+        differ = (warp(field.frame0, to0) - warp(field.frame1, to1)) * CONTRAST
+        motion = torch.cat((va / 8, vb / 8, torch.full_like(va[:, :1], t)), 1).to(differ.dtype)
+        x = warp(field.time0, to0) + warp(field.time1, to1)
+        x = x + self.time_motion(torch.cat((motion, differ, differ.abs()), 1))
+        x = self.time_trunk(F.leaky_relu(x, SLOPE))
+        change = self.time_flow(x).float()
+        to0 = -t * settle(va + change[:, :2], field.rest, va)
+        to1 = (1 - t) * settle(vb + change[:, 2:], field.rest, vb)
+        odds, repair = self.time_fine(x).float().split((FINE**2, 3 * FINE**2), 1)
+        # nothing to repair at source times, nor where nothing changes
+        repair = repair * (4 * t * (1 - t) * (field.rest == 0))
+        return torch.cat((to0, to1), 1), F.pixel_shuffle(torch.cat((odds, repair), 1), FINE)
 
 
 class WarpField(VideoField):
@@ -188,61 +154,92 @@ class WarpField(VideoField):
         self.frame0, self.frame1 = frame0, frame1
         self.rest = reach_of_rest(frame0, frame1)
         self.flow01, self.flow10 = (settle(flow, self.rest, flow) for flow in flows)
-        # back to the network's own precision: training encodes under autocast and decodes without
+        # back to the network's own precision: training works under autocast
         own = frame0.dtype
         self.time0, self.time1 = decoder.time0(maps[0]).to(own), decoder.time1(maps[1]).to(own)
-        self.amplitudes0 = decoder.amplitudes(frame0, maps[0]).to(own)
-        self.amplitudes1 = decoder.amplitudes(frame1, maps[1]).to(own)
+        self.detail0, self.detail1 = (decoder.detail(one).to(own) for one in maps)
+        self.large: dict[int, Tensor] = {}
 
     def sample(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
         """See `VideoField.sample`."""
+        check = check or (lambda: None)
+        if t in (0, 1):
+            check()
+            return self._enlarged(int(t), size).clone()
         height, width = size
         rows = max(1, CHUNK // (width * self.frame0.shape[0]))
-        lattice = self._lattice(t)
+        between = self._between(t, size, check)
         parts = []
         for row in range(0, height, rows):
-            if check is not None:
-                check()
-            parts.append(self._window(lattice, t, size, (row, 0, min(rows, height - row), width)))
+            check()
+            parts.append(self._window(between, t, size, (row, 0, min(rows, height - row), width)))
         return torch.cat(parts, 2)
 
     def motion(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
         """See `VideoField.motion`."""
         if check is not None:
             check()
-        there = sample_at(
-            self.decoder.lattice(self, t)[:, :4],
-            self._query(size, (0, 0, *size)).expand(self.frame0.shape[0], -1, -1, -1),
-        )
-        shape = self.frame0.shape[-2:]
-        return there * there.new_tensor([size[1] / shape[1], size[0] / shape[0]] * 2).view(1, 4, 1, 1)
+        return self._ways(self.decoder.lattice(self, t)[0], size, (0, 0, *size))
 
     def sample_window(self, t: float, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
         """The part (top, left, height, width) of what `sample` returns: what training looks at."""
-        return self._window(self._lattice(t), t, size, window)
+        if t in (0, 1):
+            top, left, height, width = window
+            return self._enlarged(int(t), size)[..., top : top + height, left : left + width]
+        return self._window(self._between(t, size, lambda: None), t, size, window)
 
-    def _lattice(self, t: float) -> Tensor | None:
-        # At a source time the flow to its frame is nothing and the other frame has no say.
-        return None if t in (0, 1) else self.decoder.lattice(self, t)
+    def _enlarged(self, number: int, size: tuple[int, int]) -> Tensor:
+        """Frame 0 or 1 at the size asked for, float32 (B, 3, *size): bicubic, and its detail. The last size is kept."""
+        if any(kept.shape[-2:] != size for kept in self.large.values()):
+            self.large.clear()
+        if number not in self.large:
+            frame, detail = ((self.frame0, self.detail0), (self.frame1, self.detail1))[number]
+            self.large[number] = resize(frame, size) + resize(F.pixel_shuffle(detail, FINE), size)
+        return self.large[number]
+
+    def _between(
+        self, t: float, size: tuple[int, int], check: Callable[[], None]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Both frames and the lattice (see `Decoder.lattice`), all but its ways at `size`."""
+        there, fine = self.decoder.lattice(self, t)
+        check()
+        large0 = self._enlarged(0, size)
+        check()
+        large1 = self._enlarged(1, size)
+        check()
+        return there, large0, large1, resize(fine, size)
 
     def _window(
-        self, lattice: Tensor | None, t: float, size: tuple[int, int], window: tuple[int, int, int, int]
+        self,
+        between: tuple[Tensor, Tensor, Tensor, Tensor],
+        t: float,
+        size: tuple[int, int],
+        window: tuple[int, int, int, int],
     ) -> Tensor:
-        step = [low / high for low, high in zip(self.frame0.shape[-2:], size, strict=True)]
-        cell = self.amplitudes0.new_tensor([math.log2(s) for s in step]).view(1, 2, 1, 1)
-        return self.decoder.decode(self, lattice, t, self._query(size, window), cell)
-
-    def _query(self, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
-        """Where the pixels of a window of a picture of `size` lie in the frames: (1, 2, height, width)."""
+        there, large0, large1, fine = between
         top, left, height, width = window
-        step = [low / high for low, high in zip(self.frame0.shape[-2:], size, strict=True)]
-        corner = self.flow01.new_tensor([left + 0.5, top + 0.5]).view(1, 2, 1, 1)
-        scale = self.flow01.new_tensor(step[::-1]).view(1, 2, 1, 1)
-        return (pixel_grid(height, width, scale) + corner) * scale - 0.5
+        here = pixel_grid(height, width, there) + there.new_tensor([left, top]).view(1, 2, 1, 1)
+        ways = self._ways(there, size, window)
+        colour0 = sample_at(large0, here + ways[:, 0:2], "bicubic")
+        colour1 = sample_at(large1, here + ways[:, 2:4], "bicubic")
+        fine = fine[..., top : top + height, left : left + width]
+        odds = fine[:, :1].clamp(-12, 12).exp() * (t / (1 - t))
+        weight1 = odds / (1 + odds)
+        return colour0 + weight1 * (colour1 - colour0) + fine[:, 1:]
+
+    def _ways(self, there: Tensor, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
+        """The lattice's ways for a window of a picture of `size`, in that picture's pixels."""
+        top, left, height, width = window
+        low = there.shape[-2:]
+        shrink = there.new_tensor([low[1] / size[1], low[0] / size[0]]).view(1, 2, 1, 1)
+        corner = there.new_tensor([left + 0.5, top + 0.5]).view(1, 2, 1, 1)
+        query = (pixel_grid(height, width, there) + corner) * shrink - 0.5
+        return sample_at(there, query.expand(there.shape[0], -1, -1, -1)) / shrink.repeat(1, 2, 1, 1)
 
     def nbytes(self) -> int:
         """See `VideoField.nbytes`."""
-        return sum(v.nbytes for v in vars(self).values() if isinstance(v, Tensor))
+        tensors = (*vars(self).values(), *self.large.values())
+        return sum(v.nbytes for v in tensors if isinstance(v, Tensor))
 
 
 class WarpINR(Network):
@@ -257,7 +254,7 @@ class WarpINR(Network):
         self.config = config
         self.pyramid = Pyramid(config.levels)
         self.flow = FlowEstimator(config.levels, config.hidden, config.radius)
-        inputs = 2 * config.levels[0] + config.hidden + 3 + 3 + 2
+        inputs = 2 * config.levels[0] + config.hidden + 3 + 3 + 2 + 2 + 4
         self.fuse = nn.Conv2d(inputs, config.width, 3, padding=1)
         self.trunk = nn.Sequential(*(ResidualBlock(config.width) for _ in range(config.blocks)))
         self.flow_out = nn.Conv2d(config.width, 2, 3, padding=1)
@@ -290,8 +287,7 @@ class WarpINR(Network):
             radius=(math.isqrt(max(window, 0)) - 1) // 2 if window > 0 else 0,
             width=channels("fuse.weight"),
             blocks=sum(name.startswith("trunk.") and name.endswith(".conv1.weight") for name in shapes),
-            lattice=channels("decoder.time_conv.weight"),
-            decoder=channels("decoder.amplitude.weight"),
+            lattice=channels("decoder.time_flow.weight", 1),
         )
 
     def declared(self) -> dict[str, str | int | float | bool]:
@@ -314,9 +310,12 @@ class WarpINR(Network):
         this = self._both(frame0, frame1)
         levels, flows, hidden = self._motion(this)
         flow = flows[-1]
-        error = (this - warp(this.roll(batch, 0), flow)).abs()
+        error = (this - warp(this.roll(batch, 0), flow)).abs() * CONTRAST
         other = warp(levels[0].roll(batch, 0), flow)
-        x = torch.cat((levels[0], other, hidden, this - 0.5, error, (flow / 8).to(this.dtype)), 1)
+        round_trip = flow + warp(flow.roll(batch, 0), flow)  # nothing, except where something is hidden
+        phase = flow * (2 * math.pi)  # how far between two pixels the other frame's content lies
+        motion = torch.cat((flow / 8, round_trip / 8, phase.sin(), phase.cos()), 1).to(this.dtype)
+        x = torch.cat((levels[0], other, hidden, this - 0.5, error, motion), 1)
         x = F.leaky_relu(self.fuse(x), SLOPE)
         maps = x + self.trunk(x)
         flow = flow + self.flow_out(maps).float()
