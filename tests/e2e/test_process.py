@@ -90,8 +90,12 @@ MAKE = """
 import sys, threading
 import vapoursynth as vs
 core = vs.core
-clip = core.std.BlankClip(width=64, height=64, format=vs.RGBS, length=1000, fpsnum=24, keep=True)
-out = core.videoinr.Upscale(clip, scale=3, fps_num=60, model=sys.argv[1])
+dark, bright = (
+    core.std.BlankClip(width=64, height=64, format=vs.RGBS, length=1000, fpsnum=12, color=[level] * 3, keep=True)
+    for level in (0.25, 0.5)
+)
+clip = core.std.Interleave([dark, bright])  # no frame repeats the one before, so that every one is made
+out = core.videoinr.Upscale(clip, scale=3, fps_num=60, sc=False, model=sys.argv[1])
 """
 
 ENDS = {
