@@ -46,6 +46,17 @@ def test_a_source_time_looks_at_its_own_frame_only(net: WarpINR, t: float) -> No
     torch.testing.assert_close(field.sample(t, (24, 40)), before, rtol=0, atol=0)
 
 
+def test_at_their_own_size_frames_are_what_they_were(net: WarpINR) -> None:
+    """Nothing is missing from them there, so nothing may be added, whoever only asks for more frames."""
+    pair = frames(12, 20)
+    field = net.encode(*pair)
+    for t, frame in enumerate(pair):
+        assert torch.equal(field.sample(t, (12, 20)), frame)
+        assert not torch.equal(
+            field.sample(t, (13, 20)), F.interpolate(frame, (13, 20), mode="bicubic", antialias=True)
+        )
+
+
 def test_a_still_clip_is_the_same_at_every_time(net: WarpINR) -> None:
     frame = frames(12, 20)[0]
     field = net.encode(frame, frame)

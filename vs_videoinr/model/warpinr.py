@@ -194,7 +194,10 @@ class WarpField(VideoField):
             self.large.clear()
         if number not in self.large:
             frame, detail = ((self.frame0, self.detail0), (self.frame1, self.detail1))[number]
-            self.large[number] = resize(frame, size) + resize(F.pixel_shuffle(detail, FINE), size)
+            large = resize(frame, size)
+            if frame.shape[-2:] != size:  # at its own size a frame has all its detail
+                large = large + resize(F.pixel_shuffle(detail, FINE), size)
+            self.large[number] = large
         return self.large[number]
 
     def _between(
