@@ -95,6 +95,8 @@ class Trainer:
         """Take over what fits of other weights, by name and shape."""
         own = self.net.state_dict()
         fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+        if not fitting:
+            raise SystemExit(f"train: nothing in {self.config['start']} fits this network")
         self.net.load_state_dict({**own, **fitting})
         log.info("started from %d of %d tensors; new: %s", len(fitting), len(own), sorted(own.keys() - fitting.keys()))
 

@@ -112,6 +112,15 @@ def test_sizes_by_turns(net: WarpINR) -> None:
         torch.testing.assert_close(field.sample(0.5, size), picture, rtol=0, atol=0)
 
 
+def test_what_a_field_keeps_is_counted(net: WarpINR) -> None:
+    """Both frames at the size last asked for, in single precision, and no other size."""
+    field = net.encode(*frames(12, 20))
+    before = field.nbytes()
+    for size in ((48, 80), (30, 50)):
+        field.sample(0.5, size)
+        assert field.nbytes() == before + 2 * 3 * size[0] * size[1] * 4
+
+
 def test_chunks_change_nothing(net: WarpINR, monkeypatch: pytest.MonkeyPatch) -> None:
     field = net.encode(*frames(16, 24))
     whole = field.sample(0.3, (56, 84))

@@ -6,7 +6,7 @@ features are sampled there and a sine network turns them into RGB) and changes w
 * motion comes from a coarse-to-fine flow between the frames, estimated once per pair and then made exact by what the
   pictures themselves say (`motion.py`);
 * both frames are enlarged once per pair and size: bicubic, and a difference from it that the network says for every
-  sixteenth of a low-resolution pixel, brought to the size asked for like any picture;
+  sixteenth of a low-resolution pixel, brought to the size asked for like any picture; none at the frames' own size;
 * a picture at time t is both, warped and blended with occlusion weights, and repaired where they disagree. All of that
   is found on the low-resolution grid; where nothing changes nothing moves, so a still picture stays still;
 * sampling uses one consistent grid (pixel centres) and border padding everywhere.
@@ -40,7 +40,7 @@ from vs_videoinr.model.motion import (
 STILL = 0.5 / 255  # two frames that differ by less in a pixel are taken to rest there
 FINE = 4  # detail is said for FINE x FINE places of every low-resolution pixel, and interpolated between them
 CONTRAST = 8.0  # brings differences of colours to the size of features
-CHUNK = 1 << 16  # output pixels decoded at a time, which bounds the memory that sampling takes
+CHUNK = 1 << 16  # output pixels warped at a time: beside what is kept, sampling takes little, and can be abandoned
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class WarpField(VideoField):
         own = frame0.dtype
         self.time0, self.time1 = decoder.time0(maps[0]).to(own), decoder.time1(maps[1]).to(own)
         self.detail0, self.detail1 = (decoder.detail(one).to(own) for one in maps)
-        self.large: dict[int, Tensor] = {}
+        self._large: dict[int, Tensor] = {}
 
     def sample(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
         """See `VideoField.sample`."""
@@ -190,15 +190,15 @@ class WarpField(VideoField):
 
     def _enlarged(self, number: int, size: tuple[int, int]) -> Tensor:
         """Frame 0 or 1 at the size asked for, float32 (B, 3, *size): bicubic, and its detail. The last size is kept."""
-        if any(kept.shape[-2:] != size for kept in self.large.values()):
-            self.large.clear()
-        if number not in self.large:
+        if any(kept.shape[-2:] != size for kept in self._large.values()):
+            self._large.clear()
+        if number not in self._large:
             frame, detail = ((self.frame0, self.detail0), (self.frame1, self.detail1))[number]
             large = resize(frame, size)
             if frame.shape[-2:] != size:  # at its own size a frame has all its detail
                 large = large + resize(F.pixel_shuffle(detail, FINE), size)
-            self.large[number] = large
-        return self.large[number]
+            self._large[number] = large
+        return self._large[number]
 
     def _between(
         self, t: float, size: tuple[int, int], check: Callable[[], None]
@@ -241,7 +241,7 @@ class WarpField(VideoField):
 
     def nbytes(self) -> int:
         """See `VideoField.nbytes`."""
-        tensors = (*vars(self).values(), *self.large.values())
+        tensors = (*vars(self).values(), *self._large.values())
         return sum(v.nbytes for v in tensors if isinstance(v, Tensor))
 
 
