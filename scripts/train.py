@@ -24,6 +24,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from training.clips import Clips
 from training.feed import Feed
+from training.optimiser import Optimiser
+from training.pans import Pans
 from training.photographs import Photographs
 from training.probe import Probe
 from training.sample import Batch
@@ -66,23 +68,19 @@ class Trainer:
         if config.get("start"):
             self.start_from(load_file(config["start"]))
         self.ema = copy.deepcopy(self.net).requires_grad_(False)
-        motion = {*self.net.pyramid.parameters(), *self.net.flow.parameters()}
-        groups = [
-            {"params": [p for p in self.net.parameters() if p not in motion], "rate": config["rate"]},
-            {"params": [p for p in self.net.parameters() if p in motion], "rate": config["motion_rate"]},
-        ]
-        # The usual eps would drown the gradients of all that lies behind a head that begins near zero.
-        self.optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15)
+        self.optimiser = Optimiser(self.net, config["rate"], config["motion_rate"])
         self.step, self.seconds, self.skipped = 0, 0.0, 0
         data = config["data"]
         common = (data["batch"], data["side"], data["window"], data["compressed"])
         cache = run.parent / "frames"
         clips = sorted(Path(data["clips"]).glob("*.mp4"))
         seed = config["seed"]
+        photographs = Photographs(Path(data["photos"]), *common, reach=data["reach"], device=device, seed=seed)
         self.feed = Feed(
-            Photographs(Path(data["photos"]), *common, reach=data["reach"], device=device, seed=seed),
+            photographs,
+            Pans(photographs.images, *common, reach=data["reach"], seed=seed),
             Clips(clips, cache, *common, device=device, seed=seed),
-            data["photographs"],
+            [data["shares"][source] for source in ("photographs", "pans", "clips")],
             seed,
             data["workers"],
         )
@@ -110,18 +108,16 @@ class Trainer:
         alone = self.config["motion_share"]
         done = min(1.0, self.progress())
         fall = 1.0 if done < alone else 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (done - alone) / (1 - alone)))
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["rate"] * fall * min(1.0, (self.step + 1) / self.config["warmup"])
         batch = self.feed.get(self.step, motion=done < alone)
         if done < alone:
             loss = total = self.motion_loss(batch)
         else:
             loss, total = self.loss(batch, self.config["flow_weight"] * fall)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.net.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.config["clip"])
         if math.isfinite(float(norm)):  # a step of nonsense would spoil everything after it
-            self.optimiser.step()
+            self.optimiser.step(fall * min(1.0, (self.step + 1) / self.config["warmup"]))
         else:
             self.skipped += 1
         decay = min(self.config["ema"], (1 + self.step) / (10 + self.step))

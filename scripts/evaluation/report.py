@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
+from training.metrics import EQUAL
+
 from evaluation import pictures, scores
 from evaluation.baselines import BASELINES
 from evaluation.scores import Entry, Setting, at_middle, at_source, between
@@ -28,7 +30,8 @@ frames of the paper, of which the first and the last are given; but the clips he
 PSNR and SSIM are on Y (BT.601), after rounding to 8 bit; "RGB" is PSNR over all three channels. "Source" are the frames
 at source times, "middle" those half-way between two of them, "between" all that are not at source times. "Flicker" is
 the mean difference, in grey levels of Y, between the changes from frame to frame of the result and of the truth. Means
-are over frames, then over clips. "CPU" is the CPU time in seconds for an output frame.
+are over frames, then over clips. "CPU" is the CPU time in seconds for an output frame. At 1x size nothing is resized:
+the frame rate alone is compared, and frames at source times that come back as they were are "exact".
 
 - *Spline36 + blend*: `resize.Spline36`, neighbours blended by their distance in time (`std.Merge`).
 - *mvtools + Spline36*: `mv.FlowFPS`, then `resize.Spline36`.
@@ -62,9 +65,9 @@ class Table:
 
         def row(method: str, clip: str | None) -> list[str]:
             cells = [
-                _number(self.get(method, what, place, clip), digits)
+                text(self.get(method, what, place, clip))
                 for _, place in places
-                for what, digits in (("psnr", 2), ("ssim", 4), ("rgb", 2))
+                for what, text in (("psnr", _decibels), ("ssim", lambda value: _number(value, 4)), ("rgb", _decibels))
             ]
             cells.append(_number(self.get(method, "flicker", statistics.fmean, clip), 2))
             seconds = [e.seconds for (c, m), e in self.cells.items() if m == method and clip in (None, c)]
@@ -79,6 +82,10 @@ class Table:
 
 def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _decibels(value: float | None) -> str:
+    return "exact" if value == EQUAL else _number(value, 2)
 
 
 def _rows(head: list[str], rows: list[list[str]]) -> list[str]:

@@ -9,16 +9,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 
 from training.clips import Clips
+from training.pans import Pans
 from training.photographs import Photographs
 from training.sample import Batch, seed_of
+
+Sources = tuple[Photographs, Pans, Clips]
 
 
 class Feed:
     """What to train on at every step; the same for a number however often training was stopped before it."""
 
-    def __init__(self, photographs: Photographs, clips: Clips, share: float, seed: int, workers: int) -> None:
-        """`share` of the batches are photographs; `workers` threads make batches ahead, 0 makes them when asked."""
-        self.photographs, self.clips, self.share, self.seed = photographs, clips, share, seed
+    def __init__(
+        self, photographs: Photographs, pans: Pans, clips: Clips, shares: list[float], seed: int, workers: int
+    ) -> None:
+        """`shares` of the batches that each of the three makes; `workers` threads make batches ahead, 0 when asked."""
+        self.sources: Sources = photographs, pans, clips
+        self.shares, self.seed = torch.tensor(shares), seed
         self.local = threading.local()
         self.ahead = 2 * workers
         self.pool = ThreadPoolExecutor(workers) if workers else None
@@ -40,20 +46,18 @@ class Feed:
             self.pool.shutdown(cancel_futures=True)
 
     def _make(self, number: int, motion: bool) -> Batch:
-        photographs, clips = self._sources()
+        sources = self._own_sources()
         if motion:
-            return photographs.make_motion(number)
+            return sources[0].make_motion(number)
         choice = torch.Generator().manual_seed(seed_of(self.seed + 1, number))
-        if float(torch.rand((), generator=choice)) < self.share:
-            return photographs.make(number)
-        return clips.make(number)
+        return sources[int(torch.multinomial(self.shares, 1, generator=choice))].make(number)
 
-    def _sources(self) -> tuple[Photographs, Clips]:
-        """This thread's own: they share pictures and frames, but not the generator."""
+    def _own_sources(self) -> Sources:
+        """This thread's: they share pictures and frames, but not the generator."""
         if not hasattr(self.local, "sources"):
-            sources = copy.copy(self.photographs), copy.copy(self.clips)
-            for source in sources:
+            photographs, pans, clips = (copy.copy(source) for source in self.sources)
+            for source in (photographs, pans, clips):
                 source.random = torch.Generator()
-            self.local.sources = sources
-        found: tuple[Photographs, Clips] = self.local.sources
+            self.local.sources = photographs, pans, clips
+        found: Sources = self.local.sources
         return found

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+EQUAL = 100.0  # dB that equal pictures are given
+
 
 def luma(rgb: Tensor) -> Tensor:
     """Y (B, 1, H, W) of BT.601 in limited range, as the super-resolution literature measures it; in [0, 1]."""
@@ -14,9 +16,9 @@ def luma(rgb: Tensor) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB for values in [0, 1]; 100 for equal pictures."""
+    """Peak signal-to-noise ratio in dB for values in [0, 1], at most `EQUAL`."""
     error = float((a - b).double().square().mean())
-    return min(100.0, -10 * float(torch.tensor(error).clamp_min(1e-12).log10()))
+    return min(EQUAL, -10 * float(torch.tensor(error).clamp_min(1e-12).log10()))
 
 
 def ssim(a: Tensor, b: Tensor) -> float:

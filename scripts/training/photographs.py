@@ -19,6 +19,7 @@ from torch import Tensor
 from training.sample import Batch, Target, disturb, pick_scale, pick_window, seed_of, shrink
 
 PIECE = 640  # photograph pixels a side of a texture
+CHOICE = 3  # places looked at for every texture: the one with most detail teaches most
 
 
 def load(folder: Path) -> list[Tensor]:
@@ -28,6 +29,38 @@ def load(folder: Path) -> list[Tensor]:
         with Image.open(path) as image:
             images.append(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous())
     return images
+
+
+def detail(image: Tensor, side: int) -> float:
+    """How much neighbouring pixels differ in the middle `side` pixels of (3, H, W) uint8: what will be seen of it."""
+    height, width = image.shape[-2:]
+    top, left = max(0, height - side) // 2, max(0, width - side) // 2
+    green = image[1, top : top + side : 2, left : left + side : 2].float()
+    return float(green.diff(dim=0).abs().mean() + green.diff(dim=1).abs().mean())
+
+
+def most_detailed(images: list[Tensor], size: tuple[int, int], side: int, random: torch.Generator) -> Tensor:
+    """Cut pieces of random photographs; return the one with most detail in its middle, turned somehow: (3, *size).
+
+    Values in [0, 1]. A photograph that is too small is enlarged.
+    """
+
+    def below(end: int) -> int:
+        return int(torch.randint(max(1, end), (), generator=random))
+
+    best, most = images[0], -1.0
+    for _ in range(CHOICE):
+        image = images[below(len(images))]
+        top, left = below(image.shape[1] - size[0] + 1), below(image.shape[2] - size[1] + 1)
+        cut = image[:, top : top + size[0], left : left + size[1]]
+        if (found := detail(cut, side)) > most:
+            best, most = cut, found
+    best = best.float() / 255
+    if best.shape[-2:] != size:
+        best = F.interpolate(best[None], size=size, mode="bicubic", align_corners=False)[0].clamp(0, 1)
+    flip = below(8)
+    best = best.flip([axis + 1 for axis in range(2) if flip >> axis & 1] or [])
+    return best.transpose(1, 2) if flip & 4 else best
 
 
 class Motion:
@@ -113,21 +146,10 @@ class Photographs:
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.random)
 
-    def _textures(self) -> Tensor:
-        pieces = []
-        for _ in range(self.batch):
-            image = self.images[int(torch.randint(len(self.images), (), generator=self.random))]
-            _, height, width = image.shape
-            top = int(torch.randint(max(1, height - PIECE + 1), (), generator=self.random))
-            left = int(torch.randint(max(1, width - PIECE + 1), (), generator=self.random))
-            piece = image[:, top : top + PIECE, left : left + PIECE].float() / 255
-            if piece.shape[-2:] != (PIECE, PIECE):
-                piece = F.interpolate(piece[None], size=(PIECE, PIECE), mode="bicubic", align_corners=False)[0]
-            flip = int(torch.randint(8, (), generator=self.random))
-            piece = piece.flip([axis + 1 for axis in range(2) if flip >> axis & 1] or [])
-            pieces.append(piece.transpose(1, 2) if flip & 4 else piece)
+    def _textures(self, canvas: int) -> Tensor:
+        pieces = [most_detailed(self.images, (PIECE, PIECE), canvas, self.random) for _ in range(self.batch)]
         gamma = (0.7 + 0.7 * self._uniform(self.batch, 1, 1, 1)).to(self.device)
-        return torch.stack(pieces).clamp(0, 1) ** gamma
+        return torch.stack(pieces) ** gamma
 
     def _shapes(self, canvas: int) -> Tensor:
         """Level sets (B, 1, PIECE, PIECE), 0 outside … 1 inside, with an edge about a pixel wide."""
@@ -160,11 +182,12 @@ class Photographs:
             density = 1 + 0.4 * self._uniform(self.batch)  # below 1 there would be no detail to learn
             if index == 0:
                 motion = Motion(self.batch, torch.zeros(self.batch), self.random)
-                layers.append(Layer(self._textures(), None, density, motion, torch.zeros(self.batch, dtype=torch.bool)))
+                static = torch.zeros(self.batch, dtype=torch.bool)
+                layers.append(Layer(self._textures(canvas), None, density, motion, static))
             else:
                 motion = Motion(self.batch, self._speed(scale), self.random)
                 static = self._uniform(self.batch) < 0.1
-                layers.append(Layer(self._textures(), self._shapes(canvas), density, motion, static))
+                layers.append(Layer(self._textures(canvas), self._shapes(canvas), density, motion, static))
         return camera, layers
 
     @staticmethod

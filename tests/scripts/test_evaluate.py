@@ -201,6 +201,11 @@ def test_a_model_is_measured_alone(measured: Path, tmp_path: Path, tiny: str) ->
     Image.open(tmp_path / "evaluation" / "psnr_over_t.png").load()
 
 
+def test_frames_that_come_back_as_they_were_are_exact(tmp_path: Path, tiny: str) -> None:
+    evaluate(tmp_path, CLIP, "--settings", "1:2:5", "--methods", tiny)
+    assert "| tiny | exact | 1.0000 | exact |" in (tmp_path / "EVALUATION.md").read_text()
+
+
 def test_goals_follow_the_numbers(measured: Path, tmp_path: Path) -> None:
     from evaluation import scores
 

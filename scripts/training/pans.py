@@ -1,0 +1,66 @@
+"""Cameras that pan over photographs by whole pixels: nothing is rendered, so every frame is as sharp as a photograph.
+
+Only motion in a straight line, and nothing hidden; but exact, without the softness of interpolation, and it costs next
+to nothing to make.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from training.photographs import most_detailed
+from training.sample import Batch, Target, disturb, pick_scale, pick_window, seed_of, shrink
+
+
+class Pans:
+    """Batches of pairs of frames of one photograph each, made from their number alone."""
+
+    def __init__(
+        self,
+        images: list[Tensor],
+        batch: int,
+        side: int,
+        window: int,
+        compressed: float,
+        reach: float,
+        seed: int,
+    ) -> None:
+        """`images`: (3, H, W) uint8 on the device that trains; the rest as in `Photographs`."""
+        self.images, self.batch, self.side, self.window = images, batch, side, window
+        self.compressed, self.reach, self.seed, self.random = compressed, reach, seed, torch.Generator()
+
+    def _step(self, scale: float, steps: int) -> tuple[int, int]:
+        """How far (x, y) the camera goes in each of `steps`, in full-size pixels; often slow, sometimes not at all."""
+        chance, speed, angle = torch.rand(3, generator=self.random)
+        length = self.reach * scale / steps * float(speed) ** 2 * (float(chance) > 0.15)
+        way = length * torch.stack(((angle * 2 * torch.pi).cos(), (angle * 2 * torch.pi).sin()))
+        return int(way[0].round()), int(way[1].round())
+
+    def make(self, number: int) -> Batch:
+        """Cut one batch at one random scale."""
+        self.random.manual_seed(seed_of(self.seed, number))
+        high = round(self.side * pick_scale(self.random))
+        steps = int(torch.randint(2, 9, (), generator=self.random))
+        now = int(torch.randint(1, steps, (), generator=self.random))
+        seen: dict[int, list[Tensor]] = {0: [], now: [], steps: []}
+        flows = []
+        for _ in range(self.batch):
+            x, y = self._step(high / self.side, steps)
+            wide, tall = high + abs(x) * steps, high + abs(y) * steps
+            photograph = most_detailed(self.images, (max(wide, tall),) * 2, high, self.random)
+            corner = (max(0, -x * steps), max(0, -y * steps))
+            for step, frames in seen.items():
+                left, top = corner[0] + x * step, corner[1] + y * step
+                frames.append(photograph[:, top : top + high, left : left + high])
+            flows.append(torch.tensor([-x, -y], device=photograph.device) * (steps * self.side / high))
+        pictures = {step: torch.stack(frames) for step, frames in seen.items()}
+        low = [shrink(pictures[step], (self.side, self.side)) for step in (0, steps)]
+        if float(torch.rand((), generator=self.random)) < 0.15:
+            low = disturb(low, self.compressed, self.random)
+        targets = []
+        for step in (now, 0, steps):
+            top, left, height, width = window = pick_window((high, high), self.window, self.random)
+            targets.append(Target(step / steps, window, pictures[step][..., top : top + height, left : left + width]))
+        there = torch.stack(flows)[:, :, None, None].expand(-1, -1, self.side, self.side)
+        return Batch(low[0], low[1], (high, high), targets, torch.cat((there, -there)))
