@@ -55,6 +55,19 @@ def test_the_motion_of_photographs_leads_from_one_frame_to_the_other(photos: Pat
     assert moved < still / 3  # what is left is the price of resampling
 
 
+def test_detail_is_looked_for(photos: Path) -> None:
+    from training.photographs import load, most_detailed
+
+    fine = load(photos)[0][:, :60, :90]  # smaller than what is wanted
+    flat = torch.full((3, 200, 200), 90, dtype=torch.uint8)
+    random = torch.Generator().manual_seed(1)
+    pieces = [most_detailed([flat, fine], (100, 100), 80, random) for _ in range(80)]
+    assert all(piece.shape == (3, 100, 100) for piece in pieces)
+    assert all(0 <= float(piece.min()) <= float(piece.max()) <= 1 for piece in pieces)
+    detailed = sum(float(piece.std()) > 0.01 for piece in pieces)
+    assert 60 < detailed < 80  # all three that are compared are flat now and then
+
+
 def test_pans_are_exact(photos: Path) -> None:
     from training.pans import Pans
     from training.photographs import load
