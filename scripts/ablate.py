@@ -2,7 +2,9 @@
 """What each idea in WarpINR is worth: python scripts/ablate.py ../shared/data/val/*.mp4 [--model lite].
 
 Takes one part at a time out of a trained model, which has not learned to do without it, and measures the rest as
-training does (`training/probe.py`: 2x size, 2x rate, PSNR on Y in dB). Prints a Markdown table with machine and date.
+training does (`training/probe.py`: 2x size, 2x rate, PSNR on Y in dB). Then, with everything in place, moves what the
+model made to where the truth has it: what that gains was not wrong, but elsewhere. Prints a Markdown table with machine
+and date.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from training.probe import Probe
 
 from vs_videoinr import weights
 from vs_videoinr.model import warpinr
-from vs_videoinr.model.warpinr import Decoder, WarpINR
+from vs_videoinr.model.motion import pixel_grid, sample_at
+from vs_videoinr.model.warpinr import Decoder, WarpField, WarpINR
 
 
 @contextmanager
@@ -63,7 +66,7 @@ def _fine(keep: list[float]) -> Iterator[None]:
     """The second part of `Decoder.lattice` with only those channels."""
     lattice = Decoder.lattice
 
-    def part(decoder: Decoder, field: warpinr.WarpField, t: float) -> tuple[Tensor, Tensor]:
+    def part(decoder: Decoder, field: WarpField, t: float) -> tuple[Tensor, Tensor]:
         there, fine = lattice(decoder, field, t)
         return there, fine * fine.new_tensor(keep).view(1, 4, 1, 1)
 
@@ -88,6 +91,20 @@ def whole(_: WarpINR) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def moved(net: WarpINR, truth: list[Tensor]) -> Iterator[None]:
+    """Each of a probe's pictures led to the next of `truth` by the flow between them."""
+    sample, coming = WarpField.sample, iter(truth)
+
+    def there(field: WarpField, t: float, size: tuple[int, int]) -> Tensor:
+        made, true = sample(field, t, size), next(coming)
+        flow = net.flows(true, made)[-1][:1, :, : size[0], : size[1]]
+        return sample_at(made, pixel_grid(*size, made) + flow, "bicubic")
+
+    with patch.object(WarpField, "sample", there):
+        yield
+
+
 VARIANTS: dict[str, Callable[[WarpINR], AbstractContextManager[None]]] = {
     "as it is": whole,
     "without making the flow exact": without_exact_flow,
@@ -106,7 +123,7 @@ def main() -> None:
     parser.add_argument("--model", default="lite")
     parser.add_argument("--cache", type=Path, default=Path("runs/frames"))
     arguments = parser.parse_args()
-    net = weights.load(arguments.model)
+    net, model = weights.load(arguments.model), Path(arguments.model).stem
     assert isinstance(net, WarpINR)
     probe = Probe(sorted(arguments.clips), arguments.cache, torch.device("cpu"))
     print(f"Measured {dt.datetime.now(dt.UTC).date()} on {platform.machine()}.\n")
@@ -115,7 +132,10 @@ def main() -> None:
     for name, variant in VARIANTS.items():
         with variant(net):
             between, source = probe(net)
-        print(f"| `{Path(arguments.model).stem}` {name} | {between:.2f} | {source:.2f} |", flush=True)
+        print(f"| `{model}` {name} | {between:.2f} | {source:.2f} |", flush=True)
+    with moved(net, [true for first, middle, _ in probe.triples for true in (middle, first)]):
+        between, source = probe(net)
+    print(f"| `{model}`, moved to where the truth is | {between:.2f} | {source:.2f} |")
 
 
 if __name__ == "__main__":
