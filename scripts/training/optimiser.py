@@ -1,8 +1,7 @@
 """How the network learns: Muon for kernels between features, Adam for everything else.
 
 Muon (Jordan et al., 2024) makes every direction of a kernel's update equally long, so that what is rare in the
-gradients is learned as well: detail, here. It gets as far as Adam in less than half the steps, each of which costs the
-same.
+gradients is learned as well: detail, here. A step costs about the same.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
     from training.photographs import Photographs
     from training.sample import shrink
 
-    source = Photographs(photos, 2, 32, 1000, 0.5, 4.0, torch.device("cpu"), seed=1)
+    source = Photographs(photos, 2, 32, 1000, 0.0, 4.0, torch.device("cpu"), seed=1)  # compression: see below
     clean = 0
     for number in range(8):
         batch = source.make(number)
@@ -116,8 +116,8 @@ def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
             assert target.window == (0, 0, *batch.size)
             change = (shrink(target.rgb, (32, 32)) - frame).abs()
             clean += float(change.max()) == 0
-            assert float(change.median()) < 0.03  # some batches are disturbed on purpose, slightly
-    assert clean >= 12  # of the sixteen frames
+            assert float(change.median()) < 0.02  # some batches are disturbed on purpose, slightly
+    assert 12 <= clean < 16  # of the sixteen frames
 
 
 def test_clips_give_true_frames_at_true_times(tmp_path: Path) -> None:
