@@ -6,7 +6,12 @@ Scripts need nothing from here: the plugin loads by itself as `core.videoinr`. P
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
+
+# Tensors come and go with every layer, and on Linux much of a CPU's time can go into getting their memory page by page.
+# In huge pages it takes far less; torch has to be told so before its first tensor.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 if TYPE_CHECKING:
     from vs_videoinr.errors import ModelError

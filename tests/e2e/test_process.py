@@ -47,6 +47,25 @@ with Policy(GlobalStore(), flags_creation=vs.CoreCreationFlags.DISABLE_AUTO_LOAD
     assert min(float(run(script, str(library))) for _ in range(3)) < 0.005
 
 
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(
+    not HUGE_PAGES.exists() or "[madvise]" not in HUGE_PAGES.read_text(), reason="needs huge pages on request"
+)
+def test_pictures_lie_in_huge_pages() -> None:
+    """To get their memory page by page, for every layer anew, would take much of the time to make them."""
+    script = """
+import vapoursynth as vs
+vs.core.videoinr.Version()
+import torch
+picture = torch.ones(1 << 24)
+fields = dict(line.split(":") for line in open("/proc/self/smaps_rollup").read().splitlines()[1:])
+print(fields["AnonHugePages"].split()[0])
+"""
+    assert int(run(script)) > 0
+
+
 @pytest.mark.vpy("no-core")
 def test_two_cores_overlap(vpy_env_factory: EnvironmentFactory, tiny: str) -> None:
     def make() -> Any:
