@@ -90,11 +90,14 @@ class Trainer:
             self.restore()
 
     def start_from(self, state: dict[str, Tensor]) -> None:
-        """Take over what fits of other weights, by name and shape."""
+        """Take over what fits of other weights, by name and shape; blocks that are new to the trunk do nothing yet."""
         own = self.net.state_dict()
         fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
         if not fitting:
             raise SystemExit(f"train: nothing in {self.config['start']} fits this network")
+        for name in own.keys() - fitting.keys():
+            if name.startswith("trunk.") and ".conv2." in name:
+                own[name].zero_()
         self.net.load_state_dict({**own, **fitting})
         log.info("started from %d of %d tensors; new: %s", len(fitting), len(own), sorted(own.keys() - fitting.keys()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+Train = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
 CLIP = ROOT / "tests" / "data" / "bunny.mp4"
 
@@ -186,17 +188,18 @@ def test_every_parameter_learns_and_kernels_in_all_directions() -> None:
     assert float(kernel.max() / kernel.min()) < 2.5
 
 
-def test_training_stopped_and_resumed_is_training_that_never_stopped(photos: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def train(photos: Path, tmp_path: Path) -> Train:
+    """Runs the script on a tiny network for some steps; returns the folder of weights."""
     clips = tmp_path / "clips"
     clips.mkdir()
     _named(CLIP, clips)
-    network = {"levels": [8, 8], "hidden": 8, "radius": 1, "width": 8, "blocks": 1, "lattice": 8}
 
-    def train(steps: int, folder: str, workers: int = 0) -> dict[str, Tensor]:
+    def run(folder: str, steps: int, workers: int = 0, blocks: int = 1, **more: str) -> Path:
         config = {
             "name": "tiny",
             "architecture": "warpinr",
-            "network": network,
+            "network": {"levels": [8, 8], "hidden": 8, "radius": 1, "width": 8, "blocks": blocks, "lattice": 8},
             "data": {
                 "photos": str(photos),
                 "clips": str(clips),
@@ -219,16 +222,32 @@ def test_training_stopped_and_resumed_is_training_that_never_stopped(photos: Pat
             "flow_weight": 0.01,
             "precision": "float32",
             "seed": 1,
+            **more,
         }
         file = tmp_path / "tiny.yaml"
         file.write_text(yaml.safe_dump(config))
         command: list[str | Path] = [sys.executable, "scripts/train.py", file, "--run", tmp_path / folder]
         subprocess.run([*command, "--device", "cpu"], check=True, cwd=ROOT, capture_output=True, timeout=300)
-        return load_file(tmp_path / folder / "tiny.safetensors")
+        return tmp_path / folder / "tiny.safetensors"
 
-    straight = train(6, "straight")
-    first = train(3, "resumed")
-    resumed = train(6, "resumed", workers=2)  # batches made ahead are the same batches
+    return run
+
+
+def test_training_stopped_and_resumed_is_training_that_never_stopped(train: Train) -> None:
+    straight = load_file(train("straight", 6))
+    first = load_file(train("resumed", 3))
+    resumed = load_file(train("resumed", 6, workers=2))  # batches made ahead are the same batches
     assert any(not torch.equal(first[name], straight[name]) for name in straight)
     for name, tensor in straight.items():
         torch.testing.assert_close(resumed[name], tensor, msg=name)
+
+
+def test_a_deeper_network_begins_where_a_shallower_one_ended(train: Train) -> None:
+    from vs_videoinr import weights
+
+    shallow = train("shallow", 1)
+    deep = train("deep", 1, blocks=3, start=str(shallow))
+    features = torch.rand(1, 8, 16, 16)
+    before, after = (weights.load(path).get_submodule("trunk")(features) for path in (shallow, deep))
+    assert not torch.equal(before, features)
+    torch.testing.assert_close(after, before, atol=1e-4, rtol=0)
