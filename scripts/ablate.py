@@ -35,6 +35,13 @@ def without_exact_flow(_: WarpINR) -> Iterator[None]:
 
 
 @contextmanager
+def without_second_thoughts(_: WarpINR) -> Iterator[None]:
+    """Every place moves as the network estimates it, made exact, whatever moves nearby."""
+    with patch.object(warpinr, "reconsider", lambda flow, *_, **__: flow):
+        yield
+
+
+@contextmanager
 def without_flow(net: WarpINR) -> Iterator[None]:
     """No motion: both frames are blended where they are."""
     flow = net.flow.forward
@@ -108,6 +115,7 @@ def moved(net: WarpINR, truth: list[Tensor]) -> Iterator[None]:
 VARIANTS: dict[str, Callable[[WarpINR], AbstractContextManager[None]]] = {
     "as it is": whole,
     "without making the flow exact": without_exact_flow,
+    "without taking over motion from nearby": without_second_thoughts,
     "without any motion": without_flow,
     "without occlusion weights": without_occlusion,
     "without repair": without_repair,

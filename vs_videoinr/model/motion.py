@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vs_videoinr.model.interrupt import between_layers
+
 SLOPE = 0.1  # of every LeakyReLU
 SHARPNESS = 20.0  # of the soft maximum over correlations, before training
 
@@ -79,9 +81,9 @@ def sharpen(flow: Tensor, a: Tensor, b: Tensor, reach: int, damping: float) -> T
     with torch.no_grad():
         better = flow
         a, b = a.float(), b.float()
-        slopes_a = _slopes(a)
+        slopes_a, seen = _slopes(a), warp(b, flow)
         for _ in range(3):
-            seen = warp(b, better)
+            between_layers()
             miss = a - seen
             x, y = ((one + other) / 2 for one, other in zip(slopes_a, _slopes(seen), strict=True))
             products = torch.stack([(p * q).sum(1) for p, q in ((x, x), (x, y), (y, y), (x, miss), (y, miss))], 1)
@@ -90,10 +92,38 @@ def sharpen(flow: Tensor, a: Tensor, b: Tensor, reach: int, damping: float) -> T
             step = torch.stack((yy * x_miss - xy * y_miss, xx * y_miss - xy * x_miss), 1)
             step = step / (xx * yy - xy * xy)[:, None]
             step = step / step.square().sum(1, keepdim=True).sqrt().clamp_min(1)
-            tried = (a - warp(b, better + step)).square()
-            before, after = (_around(error.sum(1, keepdim=True), reach) for error in (miss.square(), tried))
-            better = better + step * (after < before)
+            tried = warp(b, better + step)
+            before, after = (_around(error.square().sum(1, keepdim=True), reach) for error in (miss, a - tried))
+            closer = after < before
+            better, seen = torch.where(closer, better + step, better), torch.where(closer, tried, seen)
     return flow + (better - flow.detach())
+
+
+def reconsider(flow: Tensor, a: Tensor, b: Tensor, reach: int, spread: int = 4, doubt: float = 0.2) -> Tensor:
+    """Let places of a flow from image `a` to `b` move as others `spread` pixels away do, where that fits better.
+
+    How well a motion fits is how little the images differ along it, on average over the square of `reach` around each
+    pixel; what is there stays unless another leaves a share of `doubt` less of that. Candidates are those of PatchMatch
+    (Barnes et al., 2009): it brings motion up to the edges of what moves. Rest is not one of them, as it is in block
+    matching: where a camera pans over patterns that repeat it fits too often. Nothing in it is learned, and the
+    gradient passes by it.
+    """
+    with torch.no_grad():
+        a, b = a.float(), b.float()
+        height, width = flow.shape[-2:]
+        wide = F.pad(flow, (spread,) * 4, mode="replicate")
+        corners = ((0, spread), (2 * spread, spread), (spread, 0), (spread, 2 * spread))
+        others = [wide[..., top : top + height, left : left + width] for top, left in corners]
+
+        def misfit(motion: Tensor) -> Tensor:
+            return _around((a - warp(b, motion)).abs().mean(1, keepdim=True), reach)
+
+        best, least = flow, misfit(flow) * (1 - doubt)
+        for motion in others:
+            between_layers()
+            found = misfit(motion)
+            best, least = torch.where(found < least, motion, best), torch.minimum(found, least)
+    return flow + (best - flow.detach())
 
 
 def start_small(layer: nn.Conv2d) -> None:

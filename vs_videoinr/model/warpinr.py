@@ -31,6 +31,7 @@ from vs_videoinr.model.motion import (
     ResidualBlock,
     enlarge,
     pixel_grid,
+    reconsider,
     sample_at,
     sharpen,
     start_small,
@@ -348,6 +349,8 @@ class WarpINR(Network):
         levels = self.pyramid(this - 0.5)
         flows, hidden = self.flow(levels, [other(level) for level in levels])
         half = F.avg_pool2d(this, 2)
-        flow = enlarge(sharpen(flows[-1], half, other(half), reach=3, damping=1e-3))
+        flow = reconsider(flows[-1], half, other(half), reach=2)
+        flow = enlarge(sharpen(flow, half, other(half), reach=3, damping=1e-3))
+        flow = reconsider(flow, this, other(this), reach=2)
         flow = sharpen(flow, this, other(this), reach=2, damping=3e-3)
         return levels, [*flows, flow], hidden
