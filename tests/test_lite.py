@@ -61,6 +61,19 @@ def test_what_is_still_stays_still(core: Any, request: pytest.FixtureRequest) ->
         assert np.abs(frame - frames[0]).max() * 255 <= 1
 
 
+def test_fades_of_empty_pictures_stay_empty(core: Any) -> None:
+    """Where nothing can be seen no motion can be found, and what is found instead must not show."""
+    for first, last in ((0, 2), (0, 40), (128, 136)):
+        frames = [core.std.BlankClip(width=128, height=72, format=vs.GRAY8, color=c, length=1) for c in (first, last)]
+        moments = core.videoinr.Query(frames[0] + frames[1], times=[0, 0.3, 0.5, 0.8, 1], scale=2, sc=False)
+        for n, frame in enumerate(moments.frames(close=True)):
+            picture = np.asarray(frame[0]).astype(int)
+            if n in (0, 4):
+                assert np.abs(picture - (last if n else first)).max() <= 3
+            assert first - 3 - (last - first) / 4 <= picture.min()
+            assert picture.max() <= last + 3 + (last - first) / 4
+
+
 def test_a_pan_stays_rigid(core: Any, request: pytest.FixtureRequest) -> None:
     """Of a picture that only moves as a whole, hardly a place moves otherwise, by half a pixel at most."""
     film = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)

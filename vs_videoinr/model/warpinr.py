@@ -41,6 +41,8 @@ from vs_videoinr.model.motion import (
 STILL = 0.5 / 255  # two frames that differ by less in a pixel are taken to rest there
 FINE = 4  # detail is said for FINE x FINE places of every low-resolution pixel, and interpolated between them
 CONTRAST = 8.0  # brings differences of colours to the size of features
+LOST = 4.0  # pixels: a way there and back that ends farther off than this tells no more than that it is lost
+REPAIR = 0.25  # of what the frames disagree by around a place, at most, is added to what they show there
 CHUNK = 1 << 16  # output pixels warped at a time: beside what is kept, sampling takes little, and can be abandoned
 
 
@@ -135,8 +137,10 @@ class Decoder(nn.Module):
         to0 = -t * settle(va + change[:, :2], field.rest, va)
         to1 = (1 - t) * settle(vb + change[:, 2:], field.rest, vb)
         odds, repair = self.time_fine(x).float().split((FINE**2, 3 * FINE**2), 1)
-        # nothing to repair at source times, nor where nothing changes
-        repair = repair * (4 * t * (1 - t) * (field.rest == 0))
+        # nothing to repair at source times, nor where nothing changes, and little where the frames nearly agree
+        apart = differ.detach().abs().amax(1, keepdim=True).float() / CONTRAST
+        most = REPAIR * F.max_pool2d(apart, 5, stride=1, padding=2)
+        repair = repair.clamp(-most, most) * (4 * t * (1 - t) * (field.rest == 0))
         return torch.cat((to0, to1), 1), F.pixel_shuffle(torch.cat((odds, repair), 1), FINE)
 
 
@@ -316,7 +320,9 @@ class WarpINR(Network):
         flow = flows[-1]
         error = (this - warp(this.roll(batch, 0), flow)).abs() * CONTRAST
         other = warp(levels[0].roll(batch, 0), flow)
-        round_trip = flow + warp(flow.roll(batch, 0), flow)  # nothing, except where something is hidden
+        # Nothing, except where something is hidden. Where there is nothing to see, as in black frames, it can lead
+        # anywhere, farther than in anything that was learned from, and would spoil all that follows.
+        round_trip = (flow + warp(flow.roll(batch, 0), flow)).clamp(-LOST, LOST)
         phase = flow * (2 * math.pi)  # how far between two pixels the other frame's content lies
         motion = torch.cat((flow / 8, round_trip / 8, phase.sin(), phase.cos()), 1).to(this.dtype)
         x = torch.cat((levels[0], other, hidden, this - 0.5, error, motion), 1)
