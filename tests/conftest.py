@@ -18,10 +18,15 @@ from typing import Any
 import pytest
 import torch
 import vapoursynth as vs
+from hypothesis import settings
 
 import vs_videoinr
 from vs_videoinr import weights
 from vs_videoinr.model.videoinr import VideoINR, VideoINRConfig
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 Clips = Callable[..., Any]
 

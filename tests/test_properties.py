@@ -33,7 +33,7 @@ from vs_videoinr.size import output_size
 from vs_videoinr.timeline import Resampled
 
 # The core and the model are the same for all examples of a test; nothing in them remembers the one before.
-quick = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 FORMATS = [
     *(vs.GRAY8, vs.GRAY10, vs.GRAY16, vs.GRAYH, vs.GRAYS, vs.RGB24, vs.RGB30, vs.RGB48, vs.RGBH, vs.RGBS),
