@@ -35,7 +35,7 @@ def without_exact_flow(_: WarpINR) -> Iterator[None]:
 
 
 @contextmanager
-def without_second_thoughts(_: WarpINR) -> Iterator[None]:
+def without_reconsidering(_: WarpINR) -> Iterator[None]:
     """Every place moves as the network estimates it, made exact, whatever moves nearby."""
     with patch.object(warpinr, "reconsider", lambda flow, *_, **__: flow):
         yield
@@ -115,7 +115,7 @@ def moved(net: WarpINR, truth: list[Tensor]) -> Iterator[None]:
 VARIANTS: dict[str, Callable[[WarpINR], AbstractContextManager[None]]] = {
     "as it is": whole,
     "without making the flow exact": without_exact_flow,
-    "without taking over motion from nearby": without_second_thoughts,
+    "without taking over motion from nearby": without_reconsidering,
     "without any motion": without_flow,
     "without occlusion weights": without_occlusion,
     "without repair": without_repair,

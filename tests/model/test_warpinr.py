@@ -210,8 +210,8 @@ def test_motion_reaches_the_edges_of_what_moves() -> None:
     second = torch.where(inside.roll(6, 3) > 0, thing.roll(6, 3), ground)
     truth = inside * torch.tensor([6.0, 0.0]).view(1, 2, 1, 1)
     smeared = F.avg_pool2d(F.pad(truth, (4,) * 4, mode="replicate"), 9, 1)
-    found = reconsider(smeared, first, second, reach=2)
+    found = reconsider(smeared, first, second)
     miss, before = ((flow - truth).square().sum(1).sqrt().mean() for flow in (found, smeared))
     assert miss < 0.5 * before
     # what is right stays, except where what lies there is hidden in the other picture, and anything may fit
-    assert (reconsider(truth, first, second, reach=2) != truth).float().mean() < 0.01
+    assert (reconsider(truth, first, second) != truth).float().mean() < 0.01

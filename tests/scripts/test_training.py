@@ -190,7 +190,7 @@ def test_every_parameter_learns_and_kernels_in_all_directions() -> None:
 
 @pytest.fixture
 def train(photos: Path, tmp_path: Path) -> Train:
-    """Runs the script on a tiny network for some steps; returns the folder of weights."""
+    """Runs the script on a tiny network for some steps; returns the file of its averaged weights."""
     clips = tmp_path / "clips"
     clips.mkdir()
     _named(CLIP, clips)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from vs_videoinr.model.interrupt import between_layers
 
 SLOPE = 0.1  # of every LeakyReLU
+SPREAD = 4  # pixels between a place and those whose motion it may take over
+DOUBT = 0.2  # by how large a share that must fit better
 SHARPNESS = 20.0  # of the soft maximum over correlations, before training
 
 
@@ -99,26 +101,26 @@ def sharpen(flow: Tensor, a: Tensor, b: Tensor, reach: int, damping: float) -> T
     return flow + (better - flow.detach())
 
 
-def reconsider(flow: Tensor, a: Tensor, b: Tensor, reach: int, spread: int = 4, doubt: float = 0.2) -> Tensor:
-    """Let places of a flow from image `a` to `b` move as others `spread` pixels away do, where that fits better.
+def reconsider(flow: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Let places of a flow from image `a` to `b` move as others SPREAD pixels away do, where that fits better.
 
-    How well a motion fits is how little the images differ along it, on average over the square of `reach` around each
-    pixel; what is there stays unless another leaves a share of `doubt` less of that. Candidates are those of PatchMatch
-    (Barnes et al., 2009): it brings motion up to the edges of what moves. Rest is not one of them, as it is in block
+    How well a motion fits is how little the images differ along it, on average over the 5x5 pixels around each; what
+    is there stays unless another leaves a share of DOUBT less of that. Candidates are those of PatchMatch (Barnes et
+    al., 2009), which brings motion up to the edges of what moves. Rest is not one of them, as it is in block
     matching: where a camera pans over patterns that repeat it fits too often. Nothing in it is learned, and the
     gradient passes by it.
     """
     with torch.no_grad():
         a, b = a.float(), b.float()
         height, width = flow.shape[-2:]
-        wide = F.pad(flow, (spread,) * 4, mode="replicate")
-        corners = ((0, spread), (2 * spread, spread), (spread, 0), (spread, 2 * spread))
+        wide = F.pad(flow, (SPREAD,) * 4, mode="replicate")
+        corners = ((0, SPREAD), (2 * SPREAD, SPREAD), (SPREAD, 0), (SPREAD, 2 * SPREAD))
         others = [wide[..., top : top + height, left : left + width] for top, left in corners]
 
         def misfit(motion: Tensor) -> Tensor:
-            return _around((a - warp(b, motion)).abs().mean(1, keepdim=True), reach)
+            return _around((a - warp(b, motion)).abs().mean(1, keepdim=True), 2)
 
-        best, least = flow, misfit(flow) * (1 - doubt)
+        best, least = flow, misfit(flow) * (1 - DOUBT)
         for motion in others:
             between_layers()
             found = misfit(motion)

@@ -355,8 +355,8 @@ class WarpINR(Network):
         levels = self.pyramid(this - 0.5)
         flows, hidden = self.flow(levels, [other(level) for level in levels])
         half = F.avg_pool2d(this, 2)
-        flow = reconsider(flows[-1], half, other(half), reach=2)
+        flow = reconsider(flows[-1], half, other(half))
         flow = enlarge(sharpen(flow, half, other(half), reach=3, damping=1e-3))
-        flow = reconsider(flow, this, other(this), reach=2)
+        flow = reconsider(flow, this, other(this))
         flow = sharpen(flow, this, other(this), reach=2, damping=3e-3)
         return levels, [*flows, flow], hidden
