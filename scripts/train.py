@@ -23,10 +23,10 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 from training.clips import Clips
-from training.feed import Feed
+from training.feed import Feed, Source
 from training.optimiser import Optimiser
 from training.pans import Pans
-from training.photographs import Photographs
+from training.photographs import Photographs, load
 from training.probe import Probe
 from training.sample import Batch
 
@@ -71,19 +71,20 @@ class Trainer:
         self.optimiser = Optimiser(self.net, config["rate"], config["motion_rate"])
         self.step, self.seconds, self.skipped = 0, 0.0, 0
         data = config["data"]
-        common = (data["batch"], data["side"], data["window"], data["compressed"])
+        batch, side, reach, seed = data["batch"], data["side"], data["reach"], config["seed"]
+        common = (data["window"], data["compressed"])
         cache = run.parent / "frames"
-        clips = sorted(Path(data["clips"]).glob("*.mp4"))
-        seed = config["seed"]
-        photographs = Photographs(Path(data["photos"]), *common, reach=data["reach"], device=device, seed=seed)
-        self.feed = Feed(
-            photographs,
-            Pans(photographs.images, *common, reach=data["reach"], seed=seed),
-            Clips(clips, cache, *common, device=device, seed=seed),
-            [data["shares"][source] for source in ("photographs", "pans", "clips")],
-            seed,
-            data["workers"],
-        )
+        images = load(Path(data["photos"]), device)
+        photographs = Photographs(images, batch, side, *common, reach=reach, seed=seed)
+        sources: dict[str, Source] = {
+            "photographs": photographs,
+            # as many pixels in fewer pictures, for motion that would leave small ones
+            "wide": Photographs(images, max(1, batch // 4), 2 * side, *common, reach=2 * reach, seed=seed),
+            "pans": Pans(images, batch, side, *common, reach=reach, seed=seed),
+            "clips": Clips(sorted(Path(data["clips"]).glob("*.mp4")), cache, batch, side, *common, device, seed),
+        }
+        shares = [(data["shares"][name], source) for name, source in sources.items()]
+        self.feed = Feed(photographs, shares, data["fades"], seed, data["workers"])
         self.probe = Probe(sorted(Path(data["val"]).glob("*.mp4")), cache, device)
         self.state = run / "state.pt"
         if self.state.exists():

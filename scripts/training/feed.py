@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
 from training.clips import Clips
+from training.fades import fade
 from training.pans import Pans
 from training.photographs import Photographs
 from training.sample import Batch, seed_of
 
-Sources = tuple[Photographs, Pans, Clips]
+Source = Photographs | Pans | Clips
 
 
 class Feed:
     """What to train on at every step; the same for a number however often training was stopped before it."""
 
     def __init__(
-        self, photographs: Photographs, pans: Pans, clips: Clips, shares: list[float], seed: int, workers: int
+        self,
+        motion: Photographs,
+        sources: Sequence[tuple[float, Source]],
+        fades: float,
+        seed: int,
+        workers: int,
     ) -> None:
-        """`shares` of the batches that each of the three makes; `workers` threads make batches ahead, 0 when asked."""
-        self.sources: Sources = photographs, pans, clips
-        self.shares, self.seed = torch.tensor(shares), seed
+        """`motion` makes batches for the flow alone; `sources` are the makers of all others, with their shares of them.
+
+        A share `fades` of those fades. `workers` threads make batches ahead, 0 when asked.
+        """
+        self.motion, self.sources = motion, [source for _, source in sources]
+        self.shares, self.fades, self.seed = torch.tensor([share for share, _ in sources]), fades, seed
         self.local = threading.local()
         self.ahead = 2 * workers
         self.pool = ThreadPoolExecutor(workers) if workers else None
@@ -46,18 +56,18 @@ class Feed:
             self.pool.shutdown(cancel_futures=True)
 
     def _make(self, number: int, motion: bool) -> Batch:
-        sources = self._own_sources()
         if motion:
-            return sources[0].make_motion(number)
+            return self._own(self.motion).make_motion(number)
         choice = torch.Generator().manual_seed(seed_of(self.seed + 1, number))
-        return sources[int(torch.multinomial(self.shares, 1, generator=choice))].make(number)
+        source = self._own(self.sources[int(torch.multinomial(self.shares, 1, generator=choice))])
+        batch = source.make(number)
+        return fade(batch, choice) if float(torch.rand((), generator=choice)) < self.fades else batch
 
-    def _own_sources(self) -> Sources:
-        """This thread's: they share pictures and frames, but not the generator."""
-        if not hasattr(self.local, "sources"):
-            photographs, pans, clips = (copy.copy(source) for source in self.sources)
-            for source in (photographs, pans, clips):
-                source.random = torch.Generator()
-            self.local.sources = photographs, pans, clips
-        found: Sources = self.local.sources
+    def _own[S: Photographs | Pans | Clips](self, source: S) -> S:
+        """This thread's copy of a source: pictures and frames are shared, the generator is not."""
+        own = self.local.__dict__.setdefault("sources", {})
+        if id(source) not in own:
+            own[id(source)] = copy.copy(source)
+            own[id(source)].random = torch.Generator()
+        found: S = own[id(source)]
         return found

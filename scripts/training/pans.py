@@ -26,7 +26,7 @@ class Pans:
         reach: float,
         seed: int,
     ) -> None:
-        """`images`: (3, H, W) uint8 on the device that trains; the rest as in `Photographs`."""
+        """As in `Photographs`."""
         self.images, self.batch, self.side, self.window = images, batch, side, window
         self.compressed, self.reach, self.seed, self.random = compressed, reach, seed, torch.Generator()
 

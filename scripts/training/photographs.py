@@ -22,12 +22,13 @@ PIECE = 640  # photograph pixels a side of a texture
 CHOICE = 3  # places looked at for every texture: the one with most detail teaches most
 
 
-def load(folder: Path) -> list[Tensor]:
+def load(folder: Path, device: torch.device) -> list[Tensor]:
     """All photographs, (3, H, W) uint8."""
     images = []
     for path in sorted(folder.glob("*.jpg")):
         with Image.open(path) as image:
-            images.append(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous())
+            pixels = torch.from_numpy(np.array(image.convert("RGB")))
+            images.append(pixels.permute(2, 0, 1).contiguous().to(device))
     return images
 
 
@@ -126,21 +127,22 @@ class Photographs:
 
     def __init__(
         self,
-        folder: Path,
+        images: list[Tensor],
         batch: int,
         side: int,
         window: int,
         compressed: float,
         reach: float,
-        device: torch.device,
         seed: int,
     ) -> None:
-        """`side`: low-resolution pixels a side; `reach`: greatest motion of one layer in them.
+        """`images`: (3, H, W) uint8 on the device that trains, where everything is rendered.
+
+        `side`: low-resolution pixels a side; `reach`: greatest motion of one layer in them.
 
         `window`: see Target; `compressed`: see `disturb`.
         """
-        self.images = [image.to(device) for image in load(folder)]
-        self.batch, self.side, self.window, self.reach, self.device = batch, side, window, reach, device
+        self.images, self.device = images, images[0].device
+        self.batch, self.side, self.window, self.reach = batch, side, window, reach
         self.compressed, self.seed, self.random = compressed, seed, torch.Generator()
 
     def _uniform(self, *shape: int) -> Tensor:

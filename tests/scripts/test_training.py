@@ -18,6 +18,7 @@ from torch import Tensor
 Train = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
 CLIP = ROOT / "tests" / "data" / "bunny.mp4"
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +43,11 @@ def scripts_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_motion_of_photographs_leads_from_one_frame_to_the_other(photos: Path) -> None:
-    from training.photographs import Photographs
+    from training.photographs import Photographs, load
 
     from vs_videoinr.model.motion import warp
 
-    source = Photographs(photos, 4, 64, 64, 0.5, 8.0, torch.device("cpu"), seed=4)
+    source = Photographs(load(photos, CPU), 4, 64, 64, 0.5, 8.0, seed=4)
     still = moved = 0.0
     for number in range(6):
         batch = source.make_motion(number)
@@ -60,7 +61,7 @@ def test_the_motion_of_photographs_leads_from_one_frame_to_the_other(photos: Pat
 def test_detail_is_looked_for(photos: Path) -> None:
     from training.photographs import load, most_detailed
 
-    fine = load(photos)[0][:, :60, :90]  # smaller than what is wanted
+    fine = load(photos, CPU)[0][:, :60, :90]  # smaller than what is wanted
     flat = torch.full((3, 200, 200), 90, dtype=torch.uint8)
     random = torch.Generator().manual_seed(1)
     pieces = [most_detailed([flat, fine], (100, 100), 80, random) for _ in range(80)]
@@ -75,7 +76,7 @@ def test_pans_are_exact(photos: Path) -> None:
     from training.photographs import load
     from training.sample import shrink
 
-    source = Pans(load(photos), 3, 48, 1000, 0.0, 8.0, seed=2)
+    source = Pans(load(photos, CPU), 3, 48, 1000, 0.0, 8.0, seed=2)
     clean = motions = 0
     for number in range(12):
         batch = source.make(number)
@@ -104,10 +105,10 @@ def test_pans_are_exact(photos: Path) -> None:
 
 
 def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
-    from training.photographs import Photographs
+    from training.photographs import Photographs, load
     from training.sample import shrink
 
-    source = Photographs(photos, 2, 32, 1000, 0.0, 4.0, torch.device("cpu"), seed=1)  # compression: see below
+    source = Photographs(load(photos, CPU), 2, 32, 1000, 0.0, 4.0, seed=1)  # compression: see below
     clean = 0
     for number in range(8):
         batch = source.make(number)
@@ -126,7 +127,7 @@ def test_clips_give_true_frames_at_true_times(tmp_path: Path) -> None:
     from training.clips import Clips, cached
 
     frames = torch.from_numpy(cached(_named(CLIP, tmp_path), tmp_path).copy())
-    source = Clips([_named(CLIP, tmp_path)], tmp_path, 1, 24, 1000, 0.5, torch.device("cpu"), seed=3)
+    source = Clips([_named(CLIP, tmp_path)], tmp_path, 1, 24, 1000, 0.5, CPU, seed=3)
     batch = source.make(0)
     wanted = (batch.targets[0].rgb[0] * 255).round().byte()
     height, width = wanted.shape[-2:]
@@ -138,6 +139,45 @@ def test_clips_give_true_frames_at_true_times(tmp_path: Path) -> None:
             if torch.equal(frames[n, y : y + height, x : x + width], piece):
                 return
     pytest.fail("the target is no piece of any frame")
+
+
+def test_what_fades_fades_evenly(photos: Path) -> None:
+    """Into one colour, as much as the frame at its time and the network's input say; some show nothing at all."""
+    from training.fades import fade
+    from training.pans import Pans
+    from training.photographs import load
+    from training.sample import shrink
+
+    source = Pans(load(photos, CPU), 4, 48, 1000, 0.0, 8.0, seed=2)
+    random = torch.Generator().manual_seed(5)
+    faded = empty = 0
+    for number in range(12):
+        batch = source.make(number)
+        result = fade(batch, random)
+        assert batch.flow is not None
+        assert result.flow is not None
+        for before, after in zip(batch.targets, result.targets, strict=True):
+            assert (before.t, before.window) == (after.t, after.window)
+            assert 0 <= float(after.rgb.min()) <= float(after.rgb.max()) <= 1
+            colour = after.rgb - before.rgb * _contrast(after.rgb, before.rgb)
+            assert float(colour.std((2, 3)).max()) < 1e-3
+        pairs = zip(result.targets, batch.targets, strict=True)
+        now, first, last = (_contrast(after.rgb, before.rgb)[:, 0, 0, 0] for after, before in pairs)
+        torch.testing.assert_close(now, first + (last - first) * batch.targets[0].t, atol=1e-4, rtol=0)
+        hidden = torch.minimum(first, last) <= 0.03
+        assert torch.equal(result.flow[:4], batch.flow[:4] * ~hidden[:, None, None, None])
+        for target, frame in zip(result.targets[1:], (result.frame0, result.frame1), strict=True):
+            assert float((shrink(target.rgb, (48, 48)) - frame).abs().median()) < 0.02
+        faded += int(((first - last).abs() > 0.1).sum())
+        empty += int(hidden.sum())
+    assert faded > 12
+    assert 8 < empty < 30
+
+
+def _contrast(faded: Tensor, picture: Tensor) -> Tensor:
+    """How much of each picture is left, (B, 1, 1, 1)."""
+    a, b = (one - one.mean((2, 3), keepdim=True) for one in (faded, picture))
+    return (a * b).sum((1, 2, 3), keepdim=True) / (b * b).sum((1, 2, 3), keepdim=True)
 
 
 def test_compression_is_real_and_mild() -> None:
@@ -204,7 +244,8 @@ def train(photos: Path, tmp_path: Path) -> Train:
                 "photos": str(photos),
                 "clips": str(clips),
                 "val": str(clips),
-                "shares": {"photographs": 0.4, "pans": 0.2, "clips": 0.4},
+                "shares": {"photographs": 0.2, "wide": 0.2, "pans": 0.2, "clips": 0.4},
+                "fades": 0.3,
                 "batch": 1,
                 "side": 24,
                 "window": 24,

@@ -1,0 +1,52 @@
+"""Pictures that fade, and pictures of which there is hardly anything to be seen.
+
+Films have both, and what has only learned from rich pictures makes something of nothing there. A fade is linear in
+the share of the picture that is left and in the colour behind it, from frame to frame, as editors make them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from training.sample import Batch, Target
+
+NOTHING = 0.03  # a share of a picture below which its motion cannot be told
+
+
+def _colours(count: int, random: torch.Generator) -> Tensor:
+    """What is faded to, (count, 3, 1, 1): black most often, any grey or colour."""
+    kind, grey = torch.rand(2, count, 1, generator=random)
+    colour = torch.where(kind < 0.75, grey.expand(-1, 3), torch.rand(count, 3, generator=random))
+    return torch.where(kind < 0.5, torch.zeros(()), colour)[:, :, None, None]
+
+
+def _shares(count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """How much is left of each of `count` pictures in the first and in the last frame, (count, 1, 1, 1)."""
+    start, change, kind, faint = torch.rand(4, count, 1, 1, 1, generator=random)
+    change = change * 2 - 1
+    end = (start + change * change.abs() * 0.6).clamp(0, 1)
+    # every third is nearly or wholly empty
+    empty = (faint * 2 - 1).clamp(0, 1) * NOTHING
+    return torch.where(kind < 0.33, empty, start), torch.where(kind < 0.33, empty, end)
+
+
+def fade(batch: Batch, random: torch.Generator) -> Batch:
+    """The same batch with each of its samples fading, or hardly to be seen."""
+    count = batch.frame0.shape[0]
+    first, last = _shares(count, random)
+    behind, drift = _colours(count, random), torch.rand(2, count, 1, 1, 1, generator=random)
+    # what is behind changes as well, in some
+    later = (behind + (drift[0] - 0.5) * 0.4 * (drift[1] < 0.4)).clamp(0, 1)
+
+    def faded(picture: Tensor, t: float) -> Tensor:
+        left, colour = (first + (last - first) * t).to(picture), (behind + (later - behind) * t).to(picture)
+        return colour + (picture - colour) * left
+
+    low = [(faded(frame, t) * 255).round() / 255 for frame, t in ((batch.frame0, 0.0), (batch.frame1, 1.0))]
+    targets = [Target(target.t, target.window, faded(target.rgb, target.t)) for target in batch.targets]
+    flow = batch.flow
+    if flow is not None:  # what cannot be seen to move is best taken to rest
+        seen = (torch.minimum(first, last) > NOTHING).to(flow)
+        flow = flow * torch.cat((seen, seen))
+    return Batch(low[0], low[1], batch.size, targets, flow)
