@@ -2,9 +2,9 @@
 """What each idea in WarpINR is worth: python scripts/ablate.py ../shared/data/val/*.mp4 [--model lite].
 
 Takes one part at a time out of a trained model, which has not learned to do without it, and measures the rest as
-training does (`training/probe.py`: 2x size, 2x rate, PSNR on Y in dB). Then, with everything in place, moves what the
-model made to where the truth has it: what that gains was not wrong, but elsewhere. Prints a Markdown table with machine
-and date.
+training does (`training/probe.py`: 2x size, 2x rate, PSNR on Y in dB); between frames of which the second has faded to
+a share of LEFT as well. Then, with everything in place, moves what the model made to where the truth has it: what that
+gains was not wrong, but elsewhere. Prints a Markdown table with machine and date.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from torch import Tensor
 from training.probe import Probe
 
 from vs_videoinr import weights
-from vs_videoinr.model import warpinr
+from vs_videoinr.model import stillness, warpinr
+from vs_videoinr.model.exposure import Exposure
 from vs_videoinr.model.motion import pixel_grid, sample_at
 from vs_videoinr.model.warpinr import Decoder, WarpField, WarpINR
 
@@ -38,6 +39,25 @@ def without_exact_flow(_: WarpINR) -> Iterator[None]:
 def without_reconsidering(_: WarpINR) -> Iterator[None]:
     """Every place moves as the network estimates it, made exact, whatever moves nearby."""
     with patch.object(warpinr, "reconsider", lambda flow, *_, **__: flow):
+        yield
+
+
+@contextmanager
+def without_exposure(_: WarpINR) -> Iterator[None]:
+    """Frames as they are, though one of them may be darker."""
+
+    def none(frame0: Tensor, _: Tensor) -> Exposure:
+        gain, offset = torch.ones_like(frame0[:, :1, :1, :1]), torch.zeros_like(frame0[..., :1, :1])
+        return Exposure((gain, gain), (offset, offset))
+
+    with patch.object(Exposure, "between", none):
+        yield
+
+
+@contextmanager
+def without_blanks(_: WarpINR) -> Iterator[None]:
+    """Motion and detail where there is nothing to be seen, too."""
+    with patch.object(stillness, "reach_of_colour", lambda frames: torch.zeros_like(frames[:, :1])):
         yield
 
 
@@ -112,10 +132,14 @@ def moved(net: WarpINR, truth: list[Tensor]) -> Iterator[None]:
         yield
 
 
+LEFT = 0.7  # of a frame that fades
+
 VARIANTS: dict[str, Callable[[WarpINR], AbstractContextManager[None]]] = {
     "as it is": whole,
     "without making the flow exact": without_exact_flow,
     "without taking over motion from nearby": without_reconsidering,
+    "without evening out exposure": without_exposure,
+    "without minding what is blank": without_blanks,
     "without any motion": without_flow,
     "without occlusion weights": without_occlusion,
     "without repair": without_repair,
@@ -133,17 +157,18 @@ def main() -> None:
     arguments = parser.parse_args()
     net, model = weights.load(arguments.model), Path(arguments.model).stem
     assert isinstance(net, WarpINR)
-    probe = Probe(sorted(arguments.clips), arguments.cache, torch.device("cpu"))
+    probe, fading = (Probe(sorted(arguments.clips), arguments.cache, torch.device("cpu"), left) for left in (1, LEFT))
     print(f"Measured {dt.datetime.now(dt.UTC).date()} on {platform.machine()}.\n")
-    print("| | between frames | at source times |\n|---|---|---|")
-    print(f"| bicubic, blended | {probe.blend[0]:.2f} | {probe.blend[1]:.2f} |")
+    print("| | between frames | at source times | between frames that fade |\n|---|---|---|---|")
+    print(f"| bicubic, blended | {probe.blend[0]:.2f} | {probe.blend[1]:.2f} | {fading.blend[0]:.2f} |")
     for name, variant in VARIANTS.items():
         with variant(net):
             between, source = probe(net)
-        print(f"| `{model}` {name} | {between:.2f} | {source:.2f} |", flush=True)
+            fade, _ = fading(net)
+        print(f"| `{model}` {name} | {between:.2f} | {source:.2f} | {fade:.2f} |", flush=True)
     with moved(net, [true for first, middle, _ in probe.triples for true in (middle, first)]):
         between, source = probe(net)
-    print(f"| `{model}`, moved to where the truth is | {between:.2f} | {source:.2f} |")
+    print(f"| `{model}`, moved to where the truth is | {between:.2f} | {source:.2f} | |")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,20 @@ def test_the_cuts_of_a_film_are_found(film: Any) -> None:
 
 
 @pytest.mark.vpy("initial-core")
+def test_a_fade_is_no_cut_but_a_cut_in_a_fade_is(film: Any) -> None:
+    frames = [np.stack(planes) for planes in pixels_of(film.resize.Bicubic(format=vs.RGBS))]
+    shown = set(range(16, 39)) - WHIP  # before and after there is nothing to be seen
+    for n in shown:
+        for first, last, colour in ((1, 0.75, 0), (0.5, 0.8, 0), (0.9, 0.6, 1)):
+            a, b = (
+                np.float32(colour) + (frames[n + k] - np.float32(colour)) * np.float32(share)
+                for k, share in enumerate((first, last))
+            )
+            assert (difference(a, b) > SC_THRESHOLD) == (n in LAST)
+            assert np.abs(a - b).mean() > SC_THRESHOLD  # it is not that there was nothing to be noticed
+
+
+@pytest.mark.vpy("initial-core")
 @pytest.mark.parametrize("shape", [(1, 1), (5, 2), (31, 200), (1080, 1920)])
 def test_any_size_can_be_compared(shape: tuple[int, int]) -> None:
     black = np.zeros((3, *shape), np.float32)

@@ -1,7 +1,8 @@
 """Where one scene ends and the next begins: a detector for clips that nobody has marked.
 
 Both frames are reduced to about a thousand cells. Content that moved is found again near where it was; where much of a
-frame is found nowhere near in the other one, there is a cut. So motion, also of the whole picture, counts for little.
+frame is found nowhere near in the other one, there is a cut. So motion, also of the whole picture, counts for little;
+and so does a fade, for frames are compared as they are and with the same brightness and contrast.
 """
 
 from __future__ import annotations
@@ -13,13 +14,20 @@ from numpy.typing import NDArray
 
 CELLS = 32  # a side
 REACH = 3  # cells that content may move between two frames: a tenth of the picture
+FAINT = 1 / 255  # contrast of cells in which nothing is to be recognised
 SAMPLES = 8  # pixels a side that stand for a cell
 
 
 def difference(frame0: NDArray[np.float32], frame1: NDArray[np.float32]) -> float:
     """Return how much of either frame (planes, height, width; in [0, 1]) is not to be found in the other, 0 to 1."""
     a, b = (_cells(frame) for frame in (frame0, frame1))
-    return max(_missing(a, b), _missing(b, a))
+    found = max(_missing(a, b), _missing(b, a))
+    if min(a.std(), b.std()) < FAINT:
+        return found
+    # In the terms of the fainter one hardly anything would differ from a nearly black frame.
+    model = a if a.std() > b.std() else b
+    a, b = ((one - one.mean()) * (model.std() / one.std()) + model.mean() for one in (a, b))
+    return min(found, max(_missing(a, b), _missing(b, a)))
 
 
 def _cells(frame: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -19,16 +19,18 @@ SIDE = 320
 class Probe:
     """Some frame triples; PSNR on Y of the middle frame and of the first, against bicubic enlargement and blending."""
 
-    def __init__(self, files: list[Path], cache: Path, device: torch.device) -> None:
+    def __init__(self, files: list[Path], cache: Path, device: torch.device, left: float = 1) -> None:
+        """`left`: the share of every last frame that is left before black, to which its triple fades evenly."""
         self.triples: list[tuple[Tensor, Tensor, Tensor]] = []
         for path in files:
             frames = cached(path, cache)
             height, width = (min(SIDE, side) // 2 * 2 for side in frames.shape[1:3])
-            top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
+            top, side = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
             for start in (0, 14, 28):
                 a, m, b = (
-                    to_tensor(frames[i, top : top + height, left : left + width], device)[None]
-                    for i in (start, start + 1, start + 2)
+                    to_tensor(frames[start + i, top : top + height, side : side + width], device)[None]
+                    * (1 + (left - 1) * i / 2)
+                    for i in range(3)
                 )
                 self.triples.append((a, m, b))
         middle, source = [], []

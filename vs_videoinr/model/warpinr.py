@@ -8,7 +8,9 @@ features are sampled there and a sine network turns them into RGB) and changes w
 * both frames are enlarged once per pair and size: bicubic, and a difference from it that the network says for every
   sixteenth of a low-resolution pixel, brought to the size asked for like any picture; none at the frames' own size;
 * a picture at time t is both, warped and blended with occlusion weights, and repaired where they disagree. All of that
-  is found on the low-resolution grid; where nothing changes nothing moves, so a still picture stays still;
+  is found on the low-resolution grid; where nothing changes, or there is nothing to be seen, nothing moves, so a still
+  picture stays still (`stillness.py`);
+* motion, and what is hidden, are looked for in frames of the same exposure, so that fades are neither (`exposure.py`);
 * sampling uses one consistent grid (pixel centres) and border padding everywhere.
 """
 
@@ -24,6 +26,7 @@ from torch import Tensor, nn
 
 from vs_videoinr.errors import ModelError
 from vs_videoinr.model.base import Network, Shapes, VideoField
+from vs_videoinr.model.exposure import Exposure
 from vs_videoinr.model.motion import (
     SLOPE,
     FlowEstimator,
@@ -37,8 +40,8 @@ from vs_videoinr.model.motion import (
     start_small,
     warp,
 )
+from vs_videoinr.model.stillness import Stillness, at_rest
 
-STILL = 0.5 / 255  # two frames that differ by less in a pixel are taken to rest there
 FINE = 4  # detail is said for FINE x FINE places of every low-resolution pixel, and interpolated between them
 CONTRAST = 8.0  # brings differences of colours to the size of features
 LOST = 4.0  # pixels: a way there and back that ends farther off than this tells no more than that it is lost
@@ -62,28 +65,6 @@ def _unit(frame: Tensor, multiple: int) -> Tensor:
     """Extend a frame to whole `multiple`s, to the right and below, by its border."""
     height, width = frame.shape[-2:]
     return F.pad(frame, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-
-
-def reach_of_rest(frame0: Tensor, frame1: Tensor) -> Tensor:
-    """How far around each pixel nothing changes between the frames: (B, 1, h, w), one of 0, 1, 4, 16, infinity."""
-    change = (frame0 - frame1).abs().amax(1, keepdim=True).float()
-    rest = torch.where(change.amax((2, 3), keepdim=True) < STILL, math.inf, torch.zeros_like(change))
-    for reach in (1, 4, 16):
-        # a square's maximum is a row's maximum of columns' maxima
-        row = F.max_pool2d(change, (1, 2 * reach + 1), stride=1, padding=(0, reach))
-        square = F.max_pool2d(row, (2 * reach + 1, 1), stride=1, padding=(reach, 0))
-        rest = torch.where(square < STILL, rest.clamp_min(reach), rest)
-    return rest
-
-
-def settle(flow: Tensor, rest: Tensor, motion: Tensor) -> Tensor:
-    """Take away a flow where nothing changes as far around as `motion` leads.
-
-    A still picture stays exactly still, while what hurries across it between the frames keeps its longer motion.
-    """
-    # Nothing is learned through the gate itself: the length of no motion at all has no gradient.
-    within = (rest + 1 - motion.detach().square().sum(1, keepdim=True).sqrt()).clamp(0, 1)
-    return flow * (1 - within * (rest > 0))
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -128,19 +109,25 @@ class Decoder(nn.Module):
             va = warp(flow01, -t * va)
             vb = -warp(flow10, (1 - t) * vb)
         to0, to1 = -t * va, (1 - t) * vb
-        differ = (warp(field.frame0, to0) - warp(field.frame1, to1)) * CONTRAST
+        alike0, alike1 = field.exposure.alike(warp(field.frame0, to0), warp(field.frame1, to1))
+        differ = (alike0 - alike1) * CONTRAST
         motion = torch.cat((va / 8, vb / 8, torch.full_like(va[:, :1], t)), 1).to(differ.dtype)
         x = warp(field.time0, to0) + warp(field.time1, to1)
         x = x + self.time_motion(torch.cat((motion, differ, differ.abs()), 1))
         x = self.time_trunk(F.leaky_relu(x, SLOPE))
         change = self.time_flow(x).float()
-        to0 = -t * settle(va + change[:, :2], field.rest, va)
-        to1 = (1 - t) * settle(vb + change[:, 2:], field.rest, vb)
-        odds, repair = self.time_fine(x).float().split((FINE**2, 3 * FINE**2), 1)
+        still_a, still_b = at_rest(field.reach, va), at_rest(field.reach, vb)
+        to0 = -t * (va + change[:, :2]) * (1 - still_a)
+        to1 = (1 - t) * (vb + change[:, 2:]) * (1 - still_b)
+        # where neither moves both are blended
+        fine = self.time_fine(x).float() * (1 - still_a * still_b)
+        odds, repair = fine.split((FINE**2, 3 * FINE**2), 1)
         # nothing to repair at source times, nor where nothing changes, and little where the frames nearly agree
         apart = differ.detach().abs().amax(1, keepdim=True).float() / CONTRAST
         most = REPAIR * F.max_pool2d(apart, 5, stride=1, padding=2)
-        repair = repair.clamp(-most, most) * (4 * t * (1 - t) * (field.rest == 0))
+        share0, share1 = field.exposure.shares()
+        share = (1 - t) * share0 + t * share1
+        repair = repair.clamp(-most, most) * (4 * t * (1 - t) * share * (field.rest == 0))
         return torch.cat((to0, to1), 1), F.pixel_shuffle(torch.cat((odds, repair), 1), FINE)
 
 
@@ -154,15 +141,22 @@ class WarpField(VideoField):
         frame1: Tensor,
         maps: tuple[Tensor, Tensor],
         flows: tuple[Tensor, Tensor],
+        still: Stillness,
+        exposure: Exposure,
     ) -> None:
         self.decoder = decoder
         self.frame0, self.frame1 = frame0, frame1
-        self.rest = reach_of_rest(frame0, frame1)
-        self.flow01, self.flow10 = (settle(flow, self.rest, flow) for flow in flows)
+        self.exposure = exposure
+        self.rest, self.reach = still.rest, still.reach
+        self.flow01, self.flow10 = flows
         # back to the network's own precision: training works under autocast
         own = frame0.dtype
         self.time0, self.time1 = decoder.time0(maps[0]).to(own), decoder.time1(maps[1]).to(own)
-        self.detail0, self.detail1 = (decoder.detail(one).to(own) for one in maps)
+        # what is of one colour, as bars above and below a film, stays so
+        self.detail0, self.detail1 = (
+            (decoder.detail(one) * share * ~blank).to(own)
+            for one, share, blank in zip(maps, exposure.shares(), still.blank.chunk(2), strict=True)
+        )
         self._large: dict[int, Tensor] = {}
 
     def sample(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
@@ -315,9 +309,12 @@ class WarpINR(Network):
         frame0, frame1 = (f.to(device=weight.device, dtype=weight.dtype) for f in (frame0, frame1))
         height, width = frame0.shape[-2:]
         batch = frame0.shape[0]
-        this = self._both(frame0, frame1)
+        exposure = Exposure.between(frame0, frame1)
+        this = self._both(*exposure.alike(frame0, frame1))
         levels, flows, hidden = self._motion(this)
-        flow = flows[-1]
+        still = Stillness.between(*self._both(frame0, frame1).chunk(2))
+        both = torch.cat((still.reach, still.reach))
+        flow = flows[-1] * (1 - at_rest(both, flows[-1]))
         error = (this - warp(this.roll(batch, 0), flow)).abs() * CONTRAST
         other = warp(levels[0].roll(batch, 0), flow)
         # Nothing, except where something is hidden. Where there is nothing to see, as in black frames, it can lead
@@ -329,6 +326,8 @@ class WarpINR(Network):
         x = F.leaky_relu(self.fuse(x), SLOPE)
         maps = x + self.trunk(x)
         flow = flow + self.flow_out(maps).float()
+        flows.append(flow)
+        flow = flow * (1 - at_rest(both, flow))
         maps, flow = maps[..., :height, :width], flow[..., :height, :width]
         field = WarpField(
             self.decoder,
@@ -336,12 +335,14 @@ class WarpINR(Network):
             frame1,
             (maps[:batch].contiguous(), maps[batch:].contiguous()),
             (flow[:batch].contiguous(), flow[batch:].contiguous()),
+            still.cropped(height, width),
+            exposure,
         )
-        return field, [*flows, flow]
+        return field, flows
 
     def flows(self, frame0: Tensor, frame1: Tensor) -> list[Tensor]:
         """The flows of `encode_with_flows` without what follows them, for training the motion alone."""
-        return self._motion(self._both(frame0, frame1))[1]
+        return self._motion(self._both(*Exposure.between(frame0, frame1).alike(frame0, frame1)))[1]
 
     def _both(self, frame0: Tensor, frame1: Tensor) -> Tensor:
         """Both frames, and so both directions of everything between them, as one batch of whole multiples."""

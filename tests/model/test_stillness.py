@@ -1,0 +1,59 @@
+"""What rests and what is blank is seen as far as it reaches, and nothing that moves is taken for either."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from vs_videoinr.model.stillness import Stillness, at_rest, reach_of_colour
+
+
+def ground(height: int = 120, width: int = 200) -> Tensor:
+    return torch.full((1, 3, height, width), 0.2)
+
+
+def test_one_colour_reaches_as_far_as_it_is_seen() -> None:
+    frame = ground()
+    frame[..., 50:60, 100:110] = 0.8
+    reach = reach_of_colour(frame)[0, 0]
+    assert reach.shape == (120, 200)
+    rows, columns = torch.meshgrid(torch.arange(120), torch.arange(200), indexing="ij")
+    away = torch.maximum(
+        torch.maximum(50 - rows, rows - 59).clamp(0), torch.maximum(100 - columns, columns - 109).clamp(0)
+    )
+    assert bool((reach <= away).all())  # never farther
+    assert float(reach[away > 4 + 8].min()) >= 4
+    assert float(reach[away > 64 + 8].min()) >= 64
+    assert float(reach[52, 101]) == 4 or float(reach[52:58, 102:108].max()) == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (13, 201)])
+def test_any_size_will_do(size: tuple[int, int]) -> None:
+    still = Stillness.between(ground(*size), ground(*size) + 0.1)
+    assert still.reach.shape == (1, 1, *size)
+    assert bool((still.reach == math.inf).all())
+
+
+def test_what_comes_out_of_black_has_no_motion() -> None:
+    black = torch.zeros(1, 3, 96, 128)
+    picture = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(1))
+    for pair in ((black, picture), (picture, black)):
+        still = Stillness.between(*pair)
+        assert bool((still.reach == math.inf).all())
+        assert not bool(still.rest.any())
+        assert still.blank.float().mean() == 0.5
+
+
+def test_what_moves_over_a_plain_ground_may_move() -> None:
+    """A plain square wanders: wherever it comes, or uncovers the ground, its motion is let through."""
+    first, second = ground(), ground()
+    first[..., 30:80, 40:90] = second[..., 30:80, 60:110] = 0.7
+    still = Stillness.between(first, second)
+    motion = torch.zeros(1, 2, 120, 200)
+    motion[:, 0] = 20
+    gate = at_rest(still.reach, motion)
+    differ = (first != second).any(1, keepdim=True)
+    assert float(gate[differ].max()) == 0

@@ -1,0 +1,68 @@
+"""Frames of a pair brought to the same exposure, so that a fade is not taken for motion or for something uncovered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+COARSE = 4  # pixels a side of the squares whose means tell how a frame is exposed
+NOTICED = 1.5 / 255  # by how much more the colours of frames differ, at least, if they are exposed differently
+EXPLAINED = 0.4  # share of that difference that is left, at most, if it is exposure
+LEAST = 1 / 255  # contrast of a frame in which anything can be seen
+STRONGEST = 20.0  # what is fainter than the other frame by more has nothing in it but rounding
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """How the frames of a pair are made to look alike, gain · frame + offset; the one with more contrast stays."""
+
+    gains: tuple[Tensor, Tensor]  # (B, 1, 1, 1) each; 1 where nothing fades
+    offsets: tuple[Tensor, Tensor]  # (B, 3, 1, 1) each; 0 where nothing fades
+
+    @classmethod
+    @torch.no_grad()
+    def between(cls, frame0: Tensor, frame1: Tensor) -> Exposure:
+        """Compare frames (B, 3, h, w) by their colours alone, wherever in the picture these are.
+
+        A fade leaves a share of the picture before one colour. Means tell that colour, and deviations the share; it is
+        believed where it makes the sorted colours of both frames nearly the same, and most places more alike than they
+        were: what has come into a picture, or has gone, leaves most places as they are.
+        """
+        small = [F.avg_pool2d(frame.float(), COARSE, ceil_mode=True).flatten(2) for frame in (frame0, frame1)]
+        means = [one.mean(2)[..., None, None] for one in small]
+        spreads = [one.var(2, correction=0).mean(1).sqrt().view(-1, 1, 1, 1) for one in small]
+        one, nothing = torch.ones_like(spreads[0]), torch.zeros_like(means[0])
+        stronger = spreads[0] >= spreads[1]
+        ratio = (torch.maximum(*spreads) / torch.minimum(*spreads).clamp_min(1e-6)).clamp_max(2 * STRONGEST)
+        gains = torch.where(stronger, one, ratio), torch.where(stronger, ratio, one)
+        offsets = (
+            torch.where(stronger, nothing, means[1] - ratio * means[0]),
+            torch.where(stronger, means[0] - ratio * means[1], nothing),
+        )
+        exposure = cls(gains, offsets)
+        orders = [colours.sort(2).values[..., None] for colours in small]
+        before, after = ((a - b).abs().mean((1, 2, 3)) for a, b in (orders, exposure.alike(*orders)))
+        places = [colours[..., None] for colours in small]
+        usual, then = ((a - b).abs().flatten(1).median(1).values for a, b in (places, exposure.alike(*places)))
+        less = then < usual * ratio.flatten()  # in the fainter frame's terms
+        fades = ((before > NOTICED) & (after < EXPLAINED * before) & less).view(-1, 1, 1, 1)
+        fades &= (torch.minimum(*spreads) > LEAST) & (ratio < STRONGEST)
+        return cls(
+            (torch.where(fades, gains[0], one), torch.where(fades, gains[1], one)),
+            (torch.where(fades, offsets[0], nothing), torch.where(fades, offsets[1], nothing)),
+        )
+
+    def alike(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+        """Both frames (B, 3, h, w) as if they were exposed the same."""
+        first, second = (
+            (frame * gain + offset).to(frame.dtype)
+            for frame, gain, offset in zip((frame0, frame1), self.gains, self.offsets, strict=True)
+        )
+        return first, second
+
+    def shares(self) -> tuple[Tensor, Tensor]:
+        """How much of the contrast that both have in `alike` is in each, (B, 1, 1, 1)."""
+        return 1 / self.gains[0], 1 / self.gains[1]
