@@ -15,6 +15,7 @@ import math
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from training.optimiser import Optimiser
 from training.pans import Pans
 from training.photographs import Photographs, load
 from training.probe import Probe
-from training.sample import Batch
+from training.sample import Batch, Kind
 
 from vs_videoinr import weights
 from vs_videoinr.model.warpinr import WarpINR
@@ -71,17 +72,18 @@ class Trainer:
         self.optimiser = Optimiser(self.net, config["rate"], config["motion_rate"])
         self.step, self.seconds, self.skipped = 0, 0.0, 0
         data = config["data"]
-        batch, side, reach, seed = data["batch"], data["side"], data["reach"], config["seed"]
-        common = (data["window"], data["compressed"])
+        kind = Kind(data["batch"], data["side"], data["window"], data["compressed"])
+        wide = replace(kind, batch=max(1, kind.batch // 4), side=2 * kind.side)
+        reach, seed = data["reach"], config["seed"]
         cache = run.parent / "frames"
         images = load(Path(data["photos"]), device)
-        photographs = Photographs(images, batch, side, *common, reach=reach, seed=seed)
+        photographs = Photographs(images, kind, reach, seed)
         sources: dict[str, Source] = {
             "photographs": photographs,
             # as many pixels in fewer pictures, for motion that would leave small ones
-            "wide": Photographs(images, max(1, batch // 4), 2 * side, *common, reach=2 * reach, seed=seed),
-            "pans": Pans(images, batch, side, *common, reach=reach, seed=seed),
-            "clips": Clips(sorted(Path(data["clips"]).glob("*.mp4")), cache, batch, side, *common, device, seed),
+            "wide": Photographs(images, wide, 2 * reach, seed),
+            "pans": Pans(images, kind, reach, seed),
+            "clips": Clips(sorted(Path(data["clips"]).glob("*.mp4")), cache, kind, device, seed),
         }
         shares = [(data["shares"][name], source) for name, source in sources.items()]
         self.feed = Feed(photographs, shares, data["fades"], seed, data["workers"])

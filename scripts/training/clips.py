@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.sample import Batch, Target, disturb, pick_scale, pick_window, seed_of, shrink
+from training.sample import Batch, Kind, Target, disturb, pick_scale, pick_window, seed_of, shrink
 
 Frames = NDArray[np.uint8]  # (N, H, W, 3) RGB
 
@@ -73,26 +73,15 @@ def to_tensor(frame: Frames, device: torch.device) -> Tensor:
 class Clips:
     """Batches of moving pieces of real clips, each made from its number alone."""
 
-    def __init__(
-        self,
-        files: list[Path],
-        cache: Path,
-        batch: int,
-        side: int,
-        window: int,
-        compressed: float,
-        device: torch.device,
-        seed: int,
-    ) -> None:
-        """`side`: low-resolution pixels a side; `window`: see Target; `compressed`: see `disturb`."""
+    def __init__(self, files: list[Path], cache: Path, kind: Kind, device: torch.device, seed: int) -> None:
         self.sources = []
         for path in files:
             frames = cached(path, cache)
             self.sources.append((frames, shots(frames), rate(path)))
         weights = [float(sum(b - a for a, b in cut)) ** 0.5 for _, cut, _ in self.sources]
         self.weights = torch.tensor(weights)
-        self.batch, self.side, self.window, self.device = batch, side, window, device
-        self.compressed, self.seed, self.random = compressed, seed, torch.Generator()
+        self.batch, self.side, self.kind, self.device = kind.batch, kind.side, kind, device
+        self.seed, self.random = seed, torch.Generator()
 
     def _int(self, end: int) -> int:
         return int(torch.randint(end, (), generator=self.random))
@@ -130,9 +119,9 @@ class Clips:
         first, last, middle = (torch.stack([piece[i] for piece in pieces]) for i in range(3))
         low = [shrink(end, (self.side, self.side)) for end in (first, last)]
         if float(torch.rand((), generator=self.random)) < 0.15:
-            low = disturb(low, self.compressed, self.random)
+            low = disturb(low, self.kind.compressed, self.random)
         targets = []
         for t, truth in ((between, middle), (0.0, first), (1.0, last)):
-            top, left, height, width = window = pick_window((high, high), self.window, self.random)
+            top, left, height, width = window = pick_window((high, high), self.kind.window, self.random)
             targets.append(Target(t, window, truth[:, :, top : top + height, left : left + width]))
         return Batch(low[0], low[1], (high, high), targets)

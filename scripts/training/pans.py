@@ -10,25 +10,16 @@ import torch
 from torch import Tensor
 
 from training.photographs import most_detailed
-from training.sample import Batch, Target, disturb, pick_scale, pick_window, seed_of, shrink
+from training.sample import Batch, Kind, Target, disturb, pick_scale, pick_window, seed_of, shrink
 
 
 class Pans:
     """Batches of pairs of frames of one photograph each, made from their number alone."""
 
-    def __init__(
-        self,
-        images: list[Tensor],
-        batch: int,
-        side: int,
-        window: int,
-        compressed: float,
-        reach: float,
-        seed: int,
-    ) -> None:
-        """As in `Photographs`."""
-        self.images, self.batch, self.side, self.window = images, batch, side, window
-        self.compressed, self.reach, self.seed, self.random = compressed, reach, seed, torch.Generator()
+    def __init__(self, images: list[Tensor], kind: Kind, reach: float, seed: int) -> None:
+        """As in `Photographs`; `reach`: farthest that the camera goes."""
+        self.images, self.batch, self.side, self.kind = images, kind.batch, kind.side, kind
+        self.reach, self.seed, self.random = reach, seed, torch.Generator()
 
     def _step(self, scale: float, steps: int) -> tuple[int, int]:
         """How far (x, y) the camera goes in each of `steps`, in full-size pixels; often slow, sometimes not at all."""
@@ -57,10 +48,10 @@ class Pans:
         pictures = {step: torch.stack(frames) for step, frames in seen.items()}
         low = [shrink(pictures[step], (self.side, self.side)) for step in (0, steps)]
         if float(torch.rand((), generator=self.random)) < 0.15:
-            low = disturb(low, self.compressed, self.random)
+            low = disturb(low, self.kind.compressed, self.random)
         targets = []
         for step in (now, 0, steps):
-            top, left, height, width = window = pick_window((high, high), self.window, self.random)
+            top, left, height, width = window = pick_window((high, high), self.kind.window, self.random)
             targets.append(Target(step / steps, window, pictures[step][..., top : top + height, left : left + width]))
         there = torch.stack(flows)[:, :, None, None].expand(-1, -1, self.side, self.side)
         return Batch(low[0], low[1], (high, high), targets, torch.cat((there, -there)))

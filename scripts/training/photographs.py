@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from training.sample import Batch, Target, disturb, pick_scale, pick_window, seed_of, shrink
+from training.sample import Batch, Kind, Target, disturb, pick_scale, pick_window, seed_of, shrink
 
 PIECE = 640  # photograph pixels a side of a texture
 CHOICE = 3  # places looked at for every texture: the one with most detail teaches most
@@ -125,25 +125,14 @@ class Layer:
 class Photographs:
     """Batches of photographs in motion, each made from its number alone."""
 
-    def __init__(
-        self,
-        images: list[Tensor],
-        batch: int,
-        side: int,
-        window: int,
-        compressed: float,
-        reach: float,
-        seed: int,
-    ) -> None:
+    def __init__(self, images: list[Tensor], kind: Kind, reach: float, seed: int) -> None:
         """`images`: (3, H, W) uint8 on the device that trains, where everything is rendered.
 
-        `side`: low-resolution pixels a side; `reach`: greatest motion of one layer in them.
-
-        `window`: see Target; `compressed`: see `disturb`.
+        `reach`: greatest motion of one layer, low-resolution pixels.
         """
         self.images, self.device = images, images[0].device
-        self.batch, self.side, self.window, self.reach = batch, side, window, reach
-        self.compressed, self.seed, self.random = compressed, seed, torch.Generator()
+        self.batch, self.side, self.kind, self.reach = kind.batch, kind.side, kind, reach
+        self.seed, self.random = seed, torch.Generator()
 
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.random)
@@ -243,10 +232,10 @@ class Photographs:
         ends = [exposed(self._render(camera, layers, places, t), t) for t in (0.0, 1.0)]
         low = [shrink(end, (self.side, self.side)) for end in ends]
         if self._uniform(1) < 0.15:
-            low = disturb(low, self.compressed, self.random)
+            low = disturb(low, self.kind.compressed, self.random)
         targets = []
         for t in (float(self._uniform(1)), 0.0, 1.0) if times else ():
-            top, left, height, width = window = pick_window((high, high), self.window, self.random)
+            top, left, height, width = window = pick_window((high, high), self.kind.window, self.random)
             part = places[top : top + height, left : left + width]
             rgb = (
                 exposed(self._render(camera, layers, part, t), t)

@@ -11,6 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What batches are to be like, whoever makes them."""
+
+    batch: int  # samples
+    side: int  # low-resolution pixels a side
+    window: int  # full-size pixels a side, at most, that the loss looks at: see Target
+    compressed: float  # see `disturb`
+
+
 @dataclass
 class Target:
     """What the network must say at time `t` in `window` (top, left, height, width) of the full-size picture."""

@@ -44,10 +44,11 @@ def scripts_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_motion_of_photographs_leads_from_one_frame_to_the_other(photos: Path) -> None:
     from training.photographs import Photographs, load
+    from training.sample import Kind
 
     from vs_videoinr.model.motion import warp
 
-    source = Photographs(load(photos, CPU), 4, 64, 64, 0.5, 8.0, seed=4)
+    source = Photographs(load(photos, CPU), Kind(4, 64, 64, 0.5), reach=8, seed=4)
     still = moved = 0.0
     for number in range(6):
         batch = source.make_motion(number)
@@ -74,9 +75,9 @@ def test_detail_is_looked_for(photos: Path) -> None:
 def test_pans_are_exact(photos: Path) -> None:
     from training.pans import Pans
     from training.photographs import load
-    from training.sample import shrink
+    from training.sample import Kind, shrink
 
-    source = Pans(load(photos, CPU), 3, 48, 1000, 0.0, 8.0, seed=2)
+    source = Pans(load(photos, CPU), Kind(3, 48, 1000, 0.0), reach=8, seed=2)
     clean = motions = 0
     for number in range(12):
         batch = source.make(number)
@@ -106,9 +107,9 @@ def test_pans_are_exact(photos: Path) -> None:
 
 def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
     from training.photographs import Photographs, load
-    from training.sample import shrink
+    from training.sample import Kind, shrink
 
-    source = Photographs(load(photos, CPU), 2, 32, 1000, 0.0, 4.0, seed=1)  # compression: see below
+    source = Photographs(load(photos, CPU), Kind(2, 32, 1000, 0.0), reach=4, seed=1)  # compression: see below
     clean = 0
     for number in range(8):
         batch = source.make(number)
@@ -125,9 +126,10 @@ def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
 
 def test_clips_give_true_frames_at_true_times(tmp_path: Path) -> None:
     from training.clips import Clips, cached
+    from training.sample import Kind
 
     frames = torch.from_numpy(cached(_named(CLIP, tmp_path), tmp_path).copy())
-    source = Clips([_named(CLIP, tmp_path)], tmp_path, 1, 24, 1000, 0.5, CPU, seed=3)
+    source = Clips([_named(CLIP, tmp_path)], tmp_path, Kind(1, 24, 1000, 0.5), CPU, seed=3)
     batch = source.make(0)
     wanted = (batch.targets[0].rgb[0] * 255).round().byte()
     height, width = wanted.shape[-2:]
@@ -146,9 +148,9 @@ def test_what_fades_fades_evenly(photos: Path) -> None:
     from training.fades import fade
     from training.pans import Pans
     from training.photographs import load
-    from training.sample import shrink
+    from training.sample import Kind, shrink
 
-    source = Pans(load(photos, CPU), 4, 48, 1000, 0.0, 8.0, seed=2)
+    source = Pans(load(photos, CPU), Kind(4, 48, 1000, 0.0), reach=8, seed=2)
     random = torch.Generator().manual_seed(5)
     faded = empty = 0
     for number in range(12):
