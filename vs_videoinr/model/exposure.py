@@ -38,10 +38,8 @@ class Exposure:
         stronger = spreads[0] >= spreads[1]
         ratio = (torch.maximum(*spreads) / torch.minimum(*spreads).clamp_min(1e-6)).clamp_max(2 * STRONGEST)
         gains = torch.where(stronger, one, ratio), torch.where(stronger, ratio, one)
-        offsets = (
-            torch.where(stronger, nothing, means[1] - ratio * means[0]),
-            torch.where(stronger, means[0] - ratio * means[1], nothing),
-        )
+        aim = torch.where(stronger, means[0], means[1])
+        offsets = aim - gains[0] * means[0], aim - gains[1] * means[1]
         exposure = cls(gains, offsets)
         orders = [colours.sort(2).values[..., None] for colours in small]
         before, after = ((a - b).abs().mean((1, 2, 3)) for a, b in (orders, exposure.alike(*orders)))

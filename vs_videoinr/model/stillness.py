@@ -62,11 +62,6 @@ class Stillness:
         nothing = torch.where(torch.maximum(first, second) >= FAR, math.inf, torch.minimum(first, second))
         return cls(rest, torch.maximum(rest, nothing), colour > 0)
 
-    def cropped(self, height: int, width: int) -> Stillness:
-        """The same of the frames' upper left."""
-        parts = (part[..., :height, :width].contiguous() for part in (self.rest, self.reach, self.blank))
-        return Stillness(*parts)
-
 
 def at_rest(reach: Tensor, motion: Tensor) -> Tensor:
     """Where nothing changes, or can be seen to move, as far around as `motion` leads: (B, 1, h, w) in [0, 1].

@@ -312,9 +312,9 @@ class WarpINR(Network):
         exposure = Exposure.between(frame0, frame1)
         this = self._both(*exposure.alike(frame0, frame1))
         levels, flows, hidden = self._motion(this)
-        still = Stillness.between(*self._both(frame0, frame1).chunk(2))
-        both = torch.cat((still.reach, still.reach))
-        flow = flows[-1] * (1 - at_rest(both, flows[-1]))
+        still = Stillness.between(frame0, frame1)
+        reach = _unit(torch.cat((still.reach, still.reach)), self._multiple)
+        flow = flows[-1] * (1 - at_rest(reach, flows[-1]))
         error = (this - warp(this.roll(batch, 0), flow)).abs() * CONTRAST
         other = warp(levels[0].roll(batch, 0), flow)
         # Nothing, except where something is hidden. Where there is nothing to see, as in black frames, it can lead
@@ -327,7 +327,7 @@ class WarpINR(Network):
         maps = x + self.trunk(x)
         flow = flow + self.flow_out(maps).float()
         flows.append(flow)
-        flow = flow * (1 - at_rest(both, flow))
+        flow = flow * (1 - at_rest(reach, flow))
         maps, flow = maps[..., :height, :width], flow[..., :height, :width]
         field = WarpField(
             self.decoder,
@@ -335,7 +335,7 @@ class WarpINR(Network):
             frame1,
             (maps[:batch].contiguous(), maps[batch:].contiguous()),
             (flow[:batch].contiguous(), flow[batch:].contiguous()),
-            still.cropped(height, width),
+            still,
             exposure,
         )
         return field, flows
@@ -344,10 +344,14 @@ class WarpINR(Network):
         """The flows of `encode_with_flows` without what follows them, for training the motion alone."""
         return self._motion(self._both(*Exposure.between(frame0, frame1).alike(frame0, frame1)))[1]
 
+    @property
+    def _multiple(self) -> int:
+        """Of what frames' sides must be, for every level of the pyramid to be half as large as the one before."""
+        return 1 << len(self.config.levels) - 1
+
     def _both(self, frame0: Tensor, frame1: Tensor) -> Tensor:
         """Both frames, and so both directions of everything between them, as one batch of whole multiples."""
-        multiple = 2 ** (len(self.config.levels) - 1)
-        return _unit(torch.cat((frame0, frame1)), multiple).contiguous(memory_format=torch.channels_last)
+        return _unit(torch.cat((frame0, frame1)), self._multiple).contiguous(memory_format=torch.channels_last)
 
     def _motion(self, this: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
         def other(both: Tensor) -> Tensor:
