@@ -23,7 +23,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from torch import Tensor
-from training.clips import Clips
+from training.clips import Clips, stills
+from training.drawings import draw
 from training.feed import Feed, Source
 from training.optimiser import Optimiser
 from training.pans import Pans
@@ -74,16 +75,20 @@ class Trainer:
         data = config["data"]
         kind = Kind(data["batch"], data["side"], data["window"], data["compressed"])
         wide = replace(kind, batch=max(1, kind.batch // 4), side=2 * kind.side)
+        alone = replace(kind, **data["alone"])
         reach, seed = data["reach"], config["seed"]
         cache = run.parent / "frames"
         images = load(Path(data["photos"]), device)
+        clips = sorted(Path(data["clips"]).glob("*.mp4"))
         photographs = Photographs(images, kind, reach, seed)
         sources: dict[str, Source] = {
             "photographs": photographs,
             # as many pixels in fewer pictures, for motion that would leave small ones
             "wide": Photographs(images, wide, 2 * reach, seed),
             "pans": Pans(images, kind, reach, seed),
-            "clips": Clips(sorted(Path(data["clips"]).glob("*.mp4")), cache, kind, device, seed),
+            "drawings": Pans(draw(data["drawn"], images, seed), alone, reach, seed, between=False),
+            "stills": Pans(images + stills(clips, cache, device), alone, reach, seed, between=False),
+            "clips": Clips(clips, cache, kind, device, seed),
         }
         shares = [(data["shares"][name], source) for name, source in sources.items()]
         self.feed = Feed(photographs, shares, data["fades"], seed, data["workers"])
@@ -146,6 +151,10 @@ class Trainer:
 
     def loss(self, batch: Batch, flow_weight: float) -> tuple[Tensor, Tensor]:
         """Charbonnier's loss in the mean, and the same with the flow's loss where the true motion is known."""
+        # what is seen at the frames' own times teaches next to nothing about motion, and is quicker without
+        between = any(0 < target.t < 1 for target in batch.targets)
+        for part in (self.net.pyramid, self.net.flow):
+            part.requires_grad_(between)
         with self.autocast():
             field, flows = self.net.encode_with_flows(batch.frame0, batch.frame1)
             made = [field.sample_window(target.t, batch.size, target.window) for target in batch.targets]

@@ -15,6 +15,7 @@ from torch import Tensor
 from training.sample import Batch, Kind, Target, disturb, pick_scale, pick_window, seed_of, shrink
 
 Frames = NDArray[np.uint8]  # (N, H, W, 3) RGB
+STILLS = 12  # neighbouring frames have little that is new
 
 
 def decode(path: Path) -> Frames:
@@ -68,6 +69,12 @@ def shots(frames: Frames, threshold: float = 0.12) -> list[tuple[int, int]]:
 def to_tensor(frame: Frames, device: torch.device) -> Tensor:
     """(H, W, 3) uint8 → (3, H, W) float in [0, 1]."""
     return torch.from_numpy(np.array(frame)).to(device).permute(2, 0, 1).float() / 255
+
+
+def stills(files: list[Path], cache: Path, device: torch.device) -> list[Tensor]:
+    """Every `STILLS`th frame of all clips, (3, H, W) uint8: pictures as cameras of videos take them."""
+    frames = (frame for path in files for frame in cached(path, cache)[::STILLS])
+    return [torch.from_numpy(np.array(frame)).permute(2, 0, 1).contiguous().to(device) for frame in frames]
 
 
 class Clips:

@@ -16,10 +16,13 @@ from training.sample import Batch, Kind, Target, disturb, pick_scale, pick_windo
 class Pans:
     """Batches of pairs of frames of one photograph each, made from their number alone."""
 
-    def __init__(self, images: list[Tensor], kind: Kind, reach: float, seed: int) -> None:
-        """As in `Photographs`; `reach`: farthest that the camera goes."""
+    def __init__(self, images: list[Tensor], kind: Kind, reach: float, seed: int, between: bool = True) -> None:
+        """As in `Photographs`; `reach`: farthest that the camera goes.
+
+        Without `between` only the frames themselves are wanted, which trains in little more than half the time.
+        """
         self.images, self.batch, self.side, self.kind = images, kind.batch, kind.side, kind
-        self.reach, self.seed, self.random = reach, seed, torch.Generator()
+        self.reach, self.seed, self.between, self.random = reach, seed, between, torch.Generator()
 
     def _step(self, scale: float, steps: int) -> tuple[int, int]:
         """How far (x, y) the camera goes in each of `steps`, in full-size pixels; often slow, sometimes not at all."""
@@ -50,8 +53,10 @@ class Pans:
         if float(torch.rand((), generator=self.random)) < 0.15:
             low = disturb(low, self.kind.compressed, self.random)
         targets = []
-        for step in (now, 0, steps):
+        for step in (now, 0, steps) if self.between else (0, steps):
             top, left, height, width = window = pick_window((high, high), self.kind.window, self.random)
             targets.append(Target(step / steps, window, pictures[step][..., top : top + height, left : left + width]))
+        if not self.between:
+            return Batch(low[0], low[1], (high, high), targets)
         there = torch.stack(flows)[:, :, None, None].expand(-1, -1, self.side, self.side)
         return Batch(low[0], low[1], (high, high), targets, torch.cat((there, -there)))

@@ -105,6 +105,44 @@ def test_pans_are_exact(photos: Path) -> None:
     assert motions > 12
 
 
+def test_drawings_have_edges_that_lie_anywhere_between_pixels(photos: Path) -> None:
+    from training.drawings import draw
+    from training.photographs import load
+
+    grounds = load(photos, CPU)
+    drawings = draw(8, grounds, seed=3)
+    assert all(torch.equal(one, again) for one, again in zip(drawings, draw(8, grounds, seed=3), strict=True))
+    assert not torch.equal(drawings[0], draw(1, grounds, seed=4)[0])
+    for drawing in drawings:
+        green = drawing[1].double()
+        steep = (green[1:] - green[:-1]).abs() > 60
+        # in most lines there are edges, as far apart as things are, and not everywhere
+        assert 0.0005 < float(steep.double().mean()) < 0.2
+        # where an edge is crossed, its middle is as often any grey between both sides as one of both
+        low, middle, high = green[:-2], green[1:-1], green[2:]
+        share = ((middle - low) / (high - low))[(high - low).abs() > 100]
+        assert float(((share > 0.1) & (share < 0.9)).double().mean()) > 0.2
+
+
+def test_stills_are_frames_and_want_nothing_between_them(tmp_path: Path) -> None:
+    from training.clips import cached, stills
+    from training.pans import Pans
+    from training.sample import Kind, shrink
+
+    clip = _named(CLIP, tmp_path)
+    frames = torch.from_numpy(cached(clip, tmp_path).copy()).permute(0, 3, 1, 2)
+    pictures = stills([clip], tmp_path, CPU)
+    assert 1 <= len(pictures) < len(frames)
+    assert all((frames == picture).all((1, 2, 3)).any() for picture in pictures)
+    source = Pans(pictures, Kind(2, 24, 1000, 0.0), reach=2, seed=1, between=False)
+    for number in range(4):
+        batch = source.make(number)
+        assert batch.flow is None
+        assert [target.t for target in batch.targets] == [0, 1]
+        for target, frame in zip(batch.targets, (batch.frame0, batch.frame1), strict=True):
+            assert float((shrink(target.rgb, (24, 24)) - frame).abs().median()) < 0.02
+
+
 def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
     from training.photographs import Photographs, load
     from training.sample import Kind, shrink
@@ -237,7 +275,9 @@ def train(photos: Path, tmp_path: Path) -> Train:
     clips.mkdir()
     _named(CLIP, clips)
 
-    def run(folder: str, steps: int, workers: int = 0, blocks: int = 1, **more: str) -> Path:
+    def run(
+        folder: str, steps: int, workers: int = 0, blocks: int = 1, shares: dict[str, float] | None = None, **more: str
+    ) -> Path:
         config = {
             "name": "tiny",
             "architecture": "warpinr",
@@ -246,10 +286,12 @@ def train(photos: Path, tmp_path: Path) -> Train:
                 "photos": str(photos),
                 "clips": str(clips),
                 "val": str(clips),
-                "shares": {"photographs": 0.2, "wide": 0.2, "pans": 0.2, "clips": 0.4},
+                "shares": shares or dict.fromkeys(("photographs", "wide", "pans", "drawings", "stills", "clips"), 0.2),
+                "drawn": 2,
                 "fades": 0.3,
                 "batch": 1,
                 "side": 24,
+                "alone": {"batch": 2, "side": 16},
                 "window": 24,
                 "compressed": 0.5,
                 "reach": 4,
@@ -283,6 +325,16 @@ def test_training_stopped_and_resumed_is_training_that_never_stopped(train: Trai
     assert any(not torch.equal(first[name], straight[name]) for name in straight)
     for name, tensor in straight.items():
         torch.testing.assert_close(resumed[name], tensor, msg=name)
+
+
+def test_pictures_alone_teach_detail_and_leave_motion_as_it_was(train: Train) -> None:
+    shares = dict.fromkeys(("photographs", "wide", "pans", "clips"), 0.0)
+    first = load_file(train("alone", 1, shares={**shares, "drawings": 0.5, "stills": 0.5}))
+    later = load_file(train("alone", 4, shares={**shares, "drawings": 0.5, "stills": 0.5}))
+    moving = [name for name in first if name.startswith(("pyramid.", "flow."))]
+    assert moving
+    assert all(torch.equal(first[name], later[name]) for name in moving)
+    assert not torch.equal(first["decoder.detail.weight"], later["decoder.detail.weight"])
 
 
 def test_a_deeper_network_begins_where_a_shallower_one_ended(train: Train) -> None:
