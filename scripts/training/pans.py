@@ -35,6 +35,8 @@ class Pans:
         """Cut one batch at one random scale."""
         self.random.manual_seed(seed_of(self.seed, number))
         high = round(self.side * pick_scale(self.random))
+        if not self.between:  # at its own size a frame has all its detail, and there would be nothing to learn
+            high = max(high, self.side + 1)
         steps = int(torch.randint(2, 9, (), generator=self.random))
         now = int(torch.randint(1, steps, (), generator=self.random))
         seen: dict[int, list[Tensor]] = {0: [], now: [], steps: []}

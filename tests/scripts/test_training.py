@@ -141,6 +141,8 @@ def test_stills_are_frames_and_want_nothing_between_them(tmp_path: Path) -> None
         assert [target.t for target in batch.targets] == [0, 1]
         for target, frame in zip(batch.targets, (batch.frame0, batch.frame1), strict=True):
             assert float((shrink(target.rgb, (24, 24)) - frame).abs().median()) < 0.02
+    tiny = Pans(pictures, Kind(1, 6, 1000, 0.0), reach=2, seed=1, between=False)
+    assert min(tiny.make(number).size[0] for number in range(60)) == 7  # at 6 there would be nothing to learn
 
 
 def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
