@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -45,7 +46,7 @@ def cached(path: Path, folder: Path) -> Frames:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{path.stem}.npy"
     if not file.exists():
-        part = file.with_suffix(".part")
+        part = file.with_suffix(f".{os.getpid()}.part")  # another run may be making the same
         with part.open("wb") as stream:
             np.save(stream, decode(path))
         part.rename(file)
