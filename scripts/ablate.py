@@ -2,9 +2,10 @@
 """What each idea in WarpINR is worth: python scripts/ablate.py ../shared/data/val/*.mp4 [--model lite].
 
 Takes one part at a time out of a trained model, which has not learned to do without it, and measures the rest as
-training does (`training/probe.py`: 2x size, 2x rate, PSNR on Y in dB); between frames of which the second has faded to
-a share of LEFT as well. Then, with everything in place, moves what the model made to where the truth has it: what that
-gains was not wrong, but elsewhere. Prints a Markdown table with machine and date.
+training does (`training/probe.py`: 2x size, 2x rate, PSNR on Y in dB), but knowing the pairs around each; and between
+frames of which the second has faded to a share of LEFT, these by themselves. Then, with everything in place, moves what
+the model made to where the truth has it: what that gains was not wrong, but elsewhere. Prints a Markdown table with
+machine and date.
 """
 
 from __future__ import annotations
@@ -58,6 +59,13 @@ def without_exposure(_: WarpINR) -> Iterator[None]:
 def without_blanks(_: WarpINR) -> Iterator[None]:
     """Motion and detail where there is nothing to be seen, too."""
     with patch.object(stillness, "reach_of_colour", lambda frames: torch.zeros_like(frames[:, :1])):
+        yield
+
+
+@contextmanager
+def without_neighbours(_: WarpINR) -> Iterator[None]:
+    """Every pair by itself."""
+    with patch.object(WarpField, "among", lambda field, *_: field):
         yield
 
 
@@ -125,7 +133,7 @@ def moved(net: WarpINR, truth: list[Tensor]) -> Iterator[None]:
 
     def there(field: WarpField, t: float, size: tuple[int, int]) -> Tensor:
         made, true = sample(field, t, size), next(coming)
-        flow = net.flows(true, made)[-1][:1, :, : size[0], : size[1]]
+        flow = net.flow_levels(true, made)[-1][:1, :, : size[0], : size[1]]
         return sample_at(made, pixel_grid(*size, made) + flow, "bicubic")
 
     with patch.object(WarpField, "sample", there):
@@ -140,6 +148,7 @@ VARIANTS: dict[str, Callable[[WarpINR], AbstractContextManager[None]]] = {
     "without taking over motion from nearby": without_reconsidering,
     "without evening out exposure": without_exposure,
     "without minding what is blank": without_blanks,
+    "without the pairs around": without_neighbours,
     "without any motion": without_flow,
     "without occlusion weights": without_occlusion,
     "without repair": without_repair,
@@ -157,7 +166,8 @@ def main() -> None:
     arguments = parser.parse_args()
     net, model = weights.load(arguments.model), Path(arguments.model).stem
     assert isinstance(net, WarpINR)
-    probe, fading = (Probe(sorted(arguments.clips), arguments.cache, torch.device("cpu"), left) for left in (1, LEFT))
+    clips, cpu = sorted(arguments.clips), torch.device("cpu")
+    probe, fading = Probe(clips, arguments.cache, cpu, around=True), Probe(clips, arguments.cache, cpu, LEFT)
     print(f"Measured {dt.datetime.now(dt.UTC).date()} on {platform.machine()}.\n")
     print("| | between frames | at source times | between frames that fade |\n|---|---|---|---|")
     print(f"| bicubic, blended | {probe.blend[0]:.2f} | {probe.blend[1]:.2f} | {fading.blend[0]:.2f} |")

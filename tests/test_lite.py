@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 import vapoursynth as vs
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.frames import pixels_of, same
 from vs_videoinr import VideoINR
 from vs_videoinr.model.videoinr import VideoINR as Published
 from vs_videoinr.model.videoinr import VideoINRConfig
@@ -149,3 +151,57 @@ def test_it_costs_a_tenth_of_the_published_size_or_less() -> None:
         theirs, ours = cost(published, scale), cost(lite, scale)
         assert ours[0] * 10 <= theirs[0]
         assert ours[1] * 10 <= theirs[1]
+
+
+def gathering_speed(core: Any, request: pytest.FixtureRequest) -> tuple[vs.VideoNode, vs.VideoNode]:
+    """Frames of a picture that has come 0, 4, 16 and 36 pixels; and it, half-way in time between the middle two."""
+    film = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)[20]
+    film = film.resize.Bicubic(320, 144, format=vs.RGB24)
+    at = {way: film.std.CropAbs(284, 144, left=way) for way in (0, 4, 9, 16, 36)}
+    return at[0] + at[4] + at[16] + at[36], at[9]
+
+
+def test_what_gathers_speed_is_not_half_way_at_half_time(core: Any, request: pytest.FixtureRequest) -> None:
+    clip, truth = gathering_speed(core, request)
+    alone = luma_psnr(clip[1:3].videoinr.Upscale(factor_num=2)[1], truth)
+    assert luma_psnr(clip.videoinr.Upscale(factor_num=2)[3], truth) > alone + 2
+    for some, n in ((clip[:3], 3), (clip[1:], 1)):  # at the clip's ends one neighbour has to do
+        assert luma_psnr(some.videoinr.Upscale(factor_num=2)[n], truth) > alone
+    flow = clip.videoinr.Flow(factor_num=2, data=1, to=0)[3]
+    with flow.get_frame(0) as frame:
+        assert float(np.median(np.asarray(frame[0]))) == pytest.approx(5, abs=0.5)  # 6 were its motion even
+
+
+def test_what_is_no_neighbour_says_nothing_of_motion(core: Any, request: pytest.FixtureRequest) -> None:
+    """Frames of another scene, and repeated ones."""
+    clip, _ = gathering_speed(core, request)
+    other = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)[20]
+    other = other.resize.Bicubic(clip.width, clip.height, format=clip.format).std.FlipVertical().std.Invert()
+    pair = clip[1:3]
+    alone = pixels_of(pair.videoinr.Upscale(factor_num=2), [1])[0]
+    for first, last in ((other, other), (pair[0], pair[1])):
+        assert same(pixels_of((first + pair + last).videoinr.Upscale(factor_num=2), [3])[0], alone)
+    assert not same(pixels_of(clip.videoinr.Upscale(factor_num=2), [3])[0], alone)
+
+
+def test_frames_at_uneven_distances_say_nothing_of_motion(
+    core: Any, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    clip, _ = gathering_speed(core, request)
+    alone = pixels_of(clip[1:3].videoinr.Upscale(factor_num=2), [1])[0]
+    uneven = [one.std.SetFrameProps(_DurationNum=k, _DurationDen=60) for one, k in zip(clip, (1, 2, 4, 4), strict=True)]
+    assert same(pixels_of(core.std.Splice(uneven).videoinr.Upscale(factor_num=2), [3])[0], alone)
+    times = tmp_path / "times.txt"
+    times.write_text("# timecode format v2\n0\n20\n60\n140\n220\n")
+    assert same(pixels_of(clip.videoinr.Query(seconds=[0.04], timecodes=str(times)))[0], alone)
+
+
+def test_frames_are_the_same_in_any_order(core: Any, request: pytest.FixtureRequest) -> None:
+    clip = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)[20:26]
+    clip = clip.resize.Bicubic(160, 90)
+    order = list(range(12))
+    onward = pixels_of(clip.videoinr.Upscale(factor_num=2), order)
+    back = pixels_of(clip.videoinr.Upscale(factor_num=2), order[::-1])[::-1]
+    alone = [pixels_of(clip.videoinr.Upscale(factor_num=2), [n])[0] for n in order]
+    assert all(map(same, onward, back))
+    assert all(map(same, onward, alone))

@@ -10,8 +10,9 @@ from vs_videoinr import filter as entry
 from vs_videoinr import renderer as module
 from vs_videoinr import weights
 from vs_videoinr.errors import ModelError
-from vs_videoinr.model.base import VideoField
+from vs_videoinr.model.base import Flows, VideoField
 from vs_videoinr.model.videoinr import VideoINR
+from vs_videoinr.model.warpinr import WarpField, WarpINR, WarpINRConfig
 from vs_videoinr.renderer import Planes, Renderer, RenderError
 
 WIDTH, HEIGHT = 12, 8
@@ -32,6 +33,22 @@ class Counting(VideoINR):
     def encode(self, frame0: Tensor, frame1: Tensor) -> VideoField:
         self.pairs += 1
         return super().encode(frame0, frame1)
+
+
+class Minding(WarpINR):
+    """A network that minds neighbours and counts what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(WarpINRConfig(levels=(4, 4), hidden=4, radius=1, width=8, blocks=1, lattice=4))
+        self.pairs = self.moves = 0
+
+    def encode(self, frame0: Tensor, frame1: Tensor) -> WarpField:
+        self.pairs += 1
+        return super().encode(frame0, frame1)
+
+    def flows(self, frame0: Tensor, frame1: Tensor) -> Flows:
+        self.moves += 1
+        return super().flows(frame0, frame1)
 
 
 @pytest.fixture
@@ -76,6 +93,26 @@ def test_a_pair_is_encoded_once_while_it_is_remembered(renderer: Renderer, netwo
     again = [render(renderer, 0, t) for t in (0.5, 0.25, 0)]
     assert network.pairs == module.CACHE_FIELDS + 2
     assert all(map(np.array_equal, first, reversed(again)))
+    renderer.close()
+
+
+def test_playing_on_encodes_pairs_once_and_seeking_one_only() -> None:
+    network = Minding().requires_grad_(False)
+    renderer = Renderer(network, CPU, torch.float32, (WIDTH, HEIGHT), SIZE)
+
+    def among(left: int, t: float) -> None:
+        around = [planes(frame(n)) for n in range(left - 1, left + 3)]
+        out = planes(np.zeros((3, SIZE[1], SIZE[0]), np.float32))
+        renderer.render(left, left + 1, t, around[1], around[2], out, around[0], around[3])
+
+    among(50, 0.5)
+    assert (network.pairs, network.moves) == (1, 2)
+    among(50, 0)
+    assert (network.pairs, network.moves) == (1, 2)
+    for n in range(51, 60):
+        among(n, 0.25)
+        among(n, 0.75)
+    assert (network.pairs, network.moves) == (11, 2)  # one more than was shown
     renderer.close()
 
 

@@ -80,19 +80,35 @@ class Scenes(NamedTuple):
 class Filter:
     """One call of Upscale, Query or Flow."""
 
-    def __init__(self, timeline: Timeline, new_renderer: Callable[[], Renderer], scenes: Scenes, look: Look) -> None:
-        """`new_renderer` is asked once for each kind of picture: they share a network, but not what is kept of them."""
+    def __init__(
+        self,
+        timeline: Timeline,
+        known: Timecodes | None,
+        new_renderer: Callable[[], Renderer],
+        scenes: Scenes,
+        look: Look,
+        around: bool,
+    ) -> None:
+        """`new_renderer` is asked once for each kind of picture: they share a network, but not what is kept of them.
+
+        `known`: when the clip's frames begin, if that was told. `around`: the network minds the frames around a pair.
+        """
         self._timeline = timeline
+        self._known = known
         # now, while the environment that the filter is made in is current: a renderer asks which it is
         self._renderers = {what: new_renderer() for what in (PICTURE, TRANSPARENCY)}
         self._scenes = scenes
         self._look = look
+        self._around = around
 
-    def output(self) -> tuple[int, int, int, int, int, int]:
-        """Return the output's width, height, number of frames, frame rate (0, 1 if variable), and what cuts mean."""
+    def output(self) -> tuple[int, int, int, int, int, int, bool]:
+        """Return the output's width, height, number of frames, frame rate (0, 1 if variable), and what cuts mean.
+
+        At last, whether `render` wants the frames around a pair as well.
+        """
         fps = self._timeline.fps or Fraction(0, 1)
         size = self._renderers[PICTURE].size
-        return *size, self._timeline.length, fps.numerator, fps.denominator, self._scenes.mode
+        return *size, self._timeline.length, fps.numerator, fps.denominator, self._scenes.mode, self._around
 
     def locate(self, n: int) -> tuple[int, int, float, bool, bool, bool, bool, bool, bool, int, int]:
         """Return `Place`'s members for output frame `n`, and its duration (0, 0 if that takes `duration`)."""
@@ -136,13 +152,25 @@ class Filter:
         return cuts.difference(frame_of(frame, size), frame_of(following, size)) > self._scenes.threshold
 
     def render(
-        self, what: int, left: int, right: int, t: float, frame0: Planes, frame1: Planes, output: Planes
+        self,
+        what: int,
+        left: int,
+        right: int,
+        t: float,
+        frame0: Planes,
+        frame1: Planes,
+        output: Planes,
+        before: Planes | None,
+        after: Planes | None,
     ) -> None:
         """Render one frame of the picture, of its transparency or of its motion; see `Renderer`."""
+        if self._known is not None:  # only frames at even distances tell by how much motion changes
+            before = before if before is not None and self._known.evenly(left - 1) else None
+            after = after if after is not None and self._known.evenly(left) else None
         if what == MOTION:
-            self._renderers[PICTURE].motion(left, right, t, frame0, frame1, output, self._look)
+            self._renderers[PICTURE].motion(left, right, t, frame0, frame1, output, self._look, before, after)
             return
-        self._renderers[what].render(left, right, t, frame0, frame1, output)
+        self._renderers[what].render(left, right, t, frame0, frame1, output, before, after)
 
     def close(self) -> None:
         """Let go of fields, weights and threads."""
@@ -179,7 +207,8 @@ def create(
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
-    timeline = _timeline(function, source, arguments)
+    known = _timecodes(source, arguments)
+    timeline = _timeline(function, source, arguments, known)
     scenes = _scenes(arguments)
     look = _look(arguments, size)
     device = _device(arguments.text("device"))
@@ -194,7 +223,8 @@ def create(
             raise
         raise UsageError(f"out of memory on {device} for the model; use a smaller model or another device") from None
     source_size = (source.width, source.height)
-    return Filter(timeline, lambda: Renderer(network, device, dtype, source_size, size), scenes, look)
+    around = network.minds_neighbours
+    return Filter(timeline, known, lambda: Renderer(network, device, dtype, source_size, size), scenes, look, around)
 
 
 def version() -> dict[str, list[str]]:
@@ -260,9 +290,8 @@ def _check_format(clip: Clip) -> None:
         )
 
 
-def _timeline(function: str, clip: Clip, arguments: _Arguments) -> Timeline:
+def _timeline(function: str, clip: Clip, arguments: _Arguments, known: Timecodes | None) -> Timeline:
     times, seconds = arguments.reals("times"), arguments.reals("seconds")
-    known = _timecodes(clip, arguments)
     if times is None and seconds is None:
         if function == "Query":
             raise UsageError("give times or seconds")

@@ -17,7 +17,7 @@ from vs_videoinr.beyond import EXTREME, Beyond
 from vs_videoinr.flow import Look
 from vs_videoinr.host import Host
 from vs_videoinr.model import interrupt
-from vs_videoinr.model.base import Network, VideoField
+from vs_videoinr.model.base import Flows, Network, VideoField
 
 #: A frame's planes as (memory, stride in bytes), single precision: R, G, B or one gray plane.
 Planes = tuple[tuple[memoryview, int], ...]
@@ -26,6 +26,7 @@ Planes = tuple[tuple[memoryview, int], ...]
 #: come nearly in order, so a few are enough to encode every pair once.
 CACHE_BYTES = 512 << 20
 CACHE_FIELDS = 4
+CACHE_FLOWS = 4  # of how many pairs it is remembered how they move
 
 
 class RenderError(RuntimeError):
@@ -58,9 +59,20 @@ class Renderer:
         self._closed = False
         self._host = Host()
         self._fields: OrderedDict[tuple[int, int], _Kept] = OrderedDict()
+        self._flows: OrderedDict[tuple[int, int], Flows | None] = OrderedDict()
         self._worker = worker.acquire(device)
 
-    def render(self, left: int, right: int, t: float, frame0: Planes, frame1: Planes, output: Planes) -> None:
+    def render(
+        self,
+        left: int,
+        right: int,
+        t: float,
+        frame0: Planes,
+        frame1: Planes,
+        output: Planes,
+        before: Planes | None = None,
+        after: Planes | None = None,
+    ) -> None:
         """Write the frame at time `t` between source frames `left` and `right` into `output`.
 
         Args:
@@ -71,14 +83,25 @@ class Renderer:
                 `vs_videoinr.beyond`). NaN counts as 0.
             frame1: The right frame.
             output: Where the picture goes; as many planes as the frames have.
+            before: The frame before the left one, `left` - 1; None where it has nothing to say of the motion between.
+            after: The frame after the right one, `right` + 1, likewise.
 
         Raises:
             RenderError: Out of memory, or closed meanwhile.
         """
-        self._call(lambda: self._render((left, right), t, frame0, frame1, output))
+        self._call(lambda: self._render(_Span(left, right, before, frame0, frame1, after), t, output))
 
     def motion(
-        self, left: int, right: int, t: float, frame0: Planes, frame1: Planes, output: Planes, look: Look
+        self,
+        left: int,
+        right: int,
+        t: float,
+        frame0: Planes,
+        frame1: Planes,
+        output: Planes,
+        look: Look,
+        before: Planes | None = None,
+        after: Planes | None = None,
     ) -> None:
         """Write the motion at time `t`, of `size`, into three planes: in colours, or as x, y and 0 in output pixels.
 
@@ -90,11 +113,13 @@ class Renderer:
             frame1: As for `render`.
             output: Where the result goes.
             look: What is shown, and how.
+            before: As for `render`.
+            after: As for `render`.
 
         Raises:
             RenderError: Out of memory, or closed meanwhile.
         """
-        self._call(lambda: self._motion((left, right), t, frame0, frame1, output, look))
+        self._call(lambda: self._motion(_Span(left, right, before, frame0, frame1, after), t, output, look))
 
     def _call(self, work: Callable[[], None]) -> None:
         def checked() -> None:
@@ -111,6 +136,7 @@ class Renderer:
         if not self._closed:
             self._closed = True
             self._fields.clear()
+            self._flows.clear()
             self._network = None
             worker.release(self._device)
 
@@ -137,6 +163,7 @@ class Renderer:
     def _make_room(self) -> None:
         """Let go of other pairs' fields, which may be what is in the way."""
         self._fields.clear()
+        self._flows.clear()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -144,43 +171,76 @@ class Renderer:
         if self._closed or worker.exiting.is_set() or self._host.is_leaving():
             raise worker.Abandoned
 
-    def _render(self, pair: tuple[int, int], t: float, frame0: Planes, frame1: Planes, output: Planes) -> None:
-        kept = self._kept(pair, frame0, frame1)
+    def _render(self, span: _Span, t: float, output: Planes) -> None:
+        kept = self._kept(span.pair, span.frame0, span.frame1)
+        field = self._among(kept.field, span) if 0 < t < 1 else kept.field
         width, height = self.size
-        picture = kept.field.sample(t, (height, width), check=self._check).float().clamp_(0, 1)
+        picture = field.sample(t, (height, width), check=self._check).float().clamp_(0, 1)
         self._forget()  # a field may have grown by what it keeps for the next time
         if kept.beyond is not None:
-            picture += kept.beyond.at(kept.field, t, (height, width))
+            picture += kept.beyond.at(field, t, (height, width))
         if len(output) == 1:
             picture = picture.mean(dim=1, keepdim=True)
         self._write(picture[0], output)
 
-    def _motion(
-        self, pair: tuple[int, int], t: float, frame0: Planes, frame1: Planes, output: Planes, look: Look
-    ) -> None:
+    def _motion(self, span: _Span, t: float, output: Planes, look: Look) -> None:
         width, height = self.size
         motion = torch.zeros(2, height, width)
-        if pair[0] != pair[1]:
-            field = self._kept(pair, frame0, frame1).field
+        if span.left != span.right:
+            field = self._among(self._kept(span.pair, span.frame0, span.frame1).field, span)
             motion = field.motion(t, (height, width), check=self._check)[0, 2 * look.toward : 2 * look.toward + 2].cpu()
         self._write(F.pad(motion, (0, 0, 0, 0, 0, 1)) if look.colours is None else look.colours(motion), output)
 
     def _kept(self, pair: tuple[int, int], frame0: Planes, frame1: Planes) -> _Kept:
         """What a pair of frames has become, remembered from the last time or made now."""
-        self._check()
-        network = self._network
-        if network is None:
-            raise worker.Abandoned
         kept = self._fields.get(pair)
         if kept is None:
             frames = [self._read(frame) for frame in (frame0, frame1)]
-            inside = [frame.clamp(0, 1).to(self._dtype) for frame in frames]
-            kept = _Kept(network.encode(inside[0], inside[1]), Beyond.of(frames, inside))
+            inside = [self._inside(frame) for frame in frames]
+            kept = _Kept(self._open().encode(inside[0], inside[1]), Beyond.of(frames, inside))
             self._fields[pair] = kept
             self._forget()
         else:
             self._fields.move_to_end(pair)
         return kept
+
+    def _among(self, field: VideoField, span: _Span) -> VideoField:
+        """The field of a pair, told how the pairs around it move."""
+        left, right = span.left, span.right
+        if span.before is None and span.after is None:
+            return field
+        # Whoever plays on needs all of the next pair soon. Whoever seeks does not, nor is there always room for it.
+        known = (left - 1, left) in self._fields or (left - 1, left) in self._flows
+        ahead = known and 3 * field.nbytes() < CACHE_BYTES
+        before = None if span.before is None else self._moves((left - 1, left), span.before, span.frame0)
+        if ahead and span.after is not None:
+            self._kept((right, right + 1), span.frame1, span.after)
+            self._fields.move_to_end(span.pair)
+        after = None if span.after is None else self._moves((right, right + 1), span.frame1, span.after)
+        return field.among(before, after)
+
+    def _moves(self, pair: tuple[int, int], frame0: Planes, frame1: Planes) -> Flows | None:
+        """How a pair of frames moves, remembered or found now."""
+        if pair in self._flows:
+            self._flows.move_to_end(pair)
+        else:
+            kept = self._fields.get(pair)
+            frames = [self._inside(self._read(frame)) for frame in (frame0, frame1)]
+            self._flows[pair] = self._open().flows(frames[0], frames[1]) if kept is None else kept.field.flows
+            if len(self._flows) > CACHE_FLOWS:
+                self._flows.popitem(last=False)
+        return self._flows[pair]
+
+    def _open(self) -> Network:
+        """The network, as long as somebody waits for what it makes."""
+        self._check()
+        if self._network is None:
+            raise worker.Abandoned
+        return self._network
+
+    def _inside(self, frame: Tensor) -> Tensor:
+        """What the network sees of a frame."""
+        return frame.clamp(0, 1).to(self._dtype)
 
     def _write(self, picture: Tensor, output: Planes) -> None:
         values: NDArray[np.float32] = picture.cpu().numpy()
@@ -199,6 +259,23 @@ class Renderer:
         # no picture, but nothing that arithmetic would spread either
         frame = frame.to(self._device).nan_to_num_(0.0, 1.0, 0.0).clamp_(-EXTREME, EXTREME)
         return frame.expand(-1, 3, -1, -1) if len(planes) == 1 else frame
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A pair of source frames and those around it."""
+
+    left: int
+    right: int
+    before: Planes | None
+    frame0: Planes
+    frame1: Planes
+    after: Planes | None
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        """What the pair's field is remembered by."""
+        return self.left, self.right
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,11 @@ class Timecodes:
         """Number of frames."""
         return len(self._starts) - 1
 
+    def evenly(self, n: int) -> bool:
+        """Whether frame `n` lasts as long as the next one does, but for a fifth: times may be rounded."""
+        lengths = np.diff(self._starts[n : n + 3])
+        return bool(5 * lengths.max() <= 6 * lengths.min())
+
     @property
     def total(self) -> Fraction:
         """The clip's length in seconds."""

@@ -19,20 +19,30 @@ SIDE = 320
 class Probe:
     """Some frame triples; PSNR on Y of the middle frame and of the first, against bicubic enlargement and blending."""
 
-    def __init__(self, files: list[Path], cache: Path, device: torch.device, left: float = 1) -> None:
-        """`left`: the share of every last frame that is left before black, to which its triple fades evenly."""
+    def __init__(
+        self, files: list[Path], cache: Path, device: torch.device, left: float = 1, around: bool = False
+    ) -> None:
+        """`left`: the share of every last frame that is left before black, to which its triple fades evenly.
+
+        `around`: the pairs before and after a triple's are seen as well, as far as the clip has them.
+        """
         self.triples: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.around: list[tuple[Tensor | None, Tensor | None]] = []
         for path in files:
             frames = cached(path, cache)
             height, width = (min(SIDE, side) // 2 * 2 for side in frames.shape[1:3])
             top, side = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
             for start in (0, 14, 28):
+                window = (slice(top, top + height), slice(side, side + width))
                 a, m, b = (
-                    to_tensor(frames[start + i, top : top + height, side : side + width], device)[None]
-                    * (1 + (left - 1) * i / 2)
-                    for i in range(3)
+                    to_tensor(frames[start + i][window], device)[None] * (1 + (left - 1) * i / 2) for i in range(3)
                 )
                 self.triples.append((a, m, b))
+                before, after = (
+                    to_tensor(frames[n][window], device)[None] if around and 0 <= n < len(frames) else None
+                    for n in (start - 2, start + 4)
+                )
+                self.around.append((before, after))
         middle, source = [], []
         for a, m, b in self.triples:
             up = [F.interpolate(self._low(f), size=a.shape[-2:], mode="bicubic", align_corners=False) for f in (a, b)]
@@ -48,8 +58,11 @@ class Probe:
     def __call__(self, net: Network) -> tuple[float, float]:
         """Mean PSNR in dB of the middle frames and of the first frames."""
         middle, source = [], []
-        for a, m, b in self.triples:
-            field = net.encode(self._low(a), self._low(b))
+        for (a, m, b), (before, after) in zip(self.triples, self.around, strict=True):
+            field = net.encode(self._low(a), self._low(b)).among(
+                None if before is None else net.flows(self._low(before), self._low(a)),
+                None if after is None else net.flows(self._low(b), self._low(after)),
+            )
             middle.append(psnr(luma(field.sample(0.5, (m.shape[-2], m.shape[-1])).clamp(0, 1)), luma(m)))
             source.append(psnr(luma(field.sample(0, (a.shape[-2], a.shape[-1])).clamp(0, 1)), luma(a)))
         return sum(middle) / len(middle), sum(source) / len(source)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vs_videoinr import VideoINR
 from vs_videoinr.model import warpinr
+from vs_videoinr.model.base import Flows
 from vs_videoinr.model.motion import reconsider, sharpen
 from vs_videoinr.model.warpinr import WarpINR, WarpINRConfig
 
@@ -215,3 +216,29 @@ def test_motion_reaches_the_edges_of_what_moves() -> None:
     assert miss < 0.5 * before
     # what is right stays, except where what lies there is hidden in the other picture, and anything may fit
     assert (reconsider(truth, first, second) != truth).float().mean() < 0.01
+
+
+def test_how_a_pair_moves_is_known_without_encoding_it(net: WarpINR) -> None:
+    for size in ((24, 40), (13, 21)):
+        quick, whole = net.flows(*frames(*size)), net.encode(*frames(*size)).flows
+        for name in ("onward", "back", "unseen"):
+            assert getattr(quick, name).shape[-2:] == size
+            assert torch.equal(getattr(quick, name), getattr(whole, name))
+
+
+def test_neighbours_bend_the_ways_between_the_frames_only(net: WarpINR) -> None:
+    field = net.encode(*frames(24, 40))
+    own = field.flows
+    assert own.onward.abs().max() > 0.1
+    even = Flows(-own.back, -own.onward, own.unseen)  # moved as it goes on, before and after
+    faster = Flows(-own.back * 2, -own.onward / 2, own.unseen)
+    unseen = Flows(faster.onward, faster.back, torch.ones_like(own.unseen))
+    alone = field.sample(0.4, (30, 50))
+    for told in ((None, None), (even, even), (unseen, unseen)):
+        torch.testing.assert_close(field.among(*told).sample(0.4, (30, 50)), alone, rtol=0, atol=1e-5)
+    for before, after in ((faster, None), (None, faster), (faster, faster)):
+        bent = field.among(before, after)
+        assert (bent.sample(0.4, (30, 50)) - alone).abs().max() > 1e-3
+        assert (bent.motion(0.4, (30, 50)) - field.motion(0.4, (30, 50))).abs().max() > 0.01
+        for t in (0, 1):
+            assert torch.equal(bent.sample(t, (30, 50)), field.sample(t, (30, 50)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,8 +20,33 @@ from torch import Tensor, nn
 Shapes = Mapping[str, tuple[int, ...]]
 
 
+@dataclass(frozen=True)
+class Flows:
+    """How a pair of frames moves: what its neighbours want to know of it. (B, 2, h, w) in low-resolution pixels."""
+
+    onward: Tensor  # from frame 0 to frame 1
+    back: Tensor  # from frame 1 to frame 0
+    unseen: Tensor  # (B, 1, h, w) bool: where there is nothing that could be seen to move
+
+    def nbytes(self) -> int:
+        """Bytes of tensor memory."""
+        return self.onward.nbytes + self.back.nbytes + self.unseen.nbytes
+
+
 class VideoField(ABC):
     """A pair of frames, ready to be sampled at any time between them and at any size."""
+
+    def among(self, before: Flows | None, after: Flows | None) -> VideoField:  # noqa: ARG002
+        """The same pair, knowing how the pair `before` it moves, which ends with its frame 0, and the one `after` it.
+
+        None where that is not known. Nothing changes for networks that do not mind (`Network.minds_neighbours`).
+        """
+        return self
+
+    @property
+    def flows(self) -> Flows | None:
+        """What neighbours want to know of this pair: what `Network.flows` returns of its frames."""
+        return None
 
     @abstractmethod
     def sample(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
@@ -54,6 +80,9 @@ class Network(nn.Module, ABC):
 
     #: Frozen dataclass of everything that distinguishes one size of this architecture from another.
     Config: ClassVar[type[Any]]
+
+    #: Whether fields use what they are told of the pairs before and after them.
+    minds_neighbours: ClassVar[bool] = False
 
     #: Names (first dotted part) of tensors that a checkpoint may hold and the network never touches.
     unused: ClassVar[frozenset[str]] = frozenset()
@@ -95,6 +124,10 @@ class Network(nn.Module, ABC):
 
         Frames of any floating dtype and device are taken; they are moved to the network's own.
         """
+
+    def flows(self, frame0: Tensor, frame1: Tensor) -> Flows | None:  # noqa: ARG002
+        """How two frames move, which is less work than to `encode` them; None from what minds no neighbours."""
+        return None
 
     @staticmethod
     def from_state_dict(state_dict: Mapping[str, Any], declared: Mapping[str, object] | None = None) -> Network:

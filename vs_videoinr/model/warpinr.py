@@ -10,12 +10,14 @@ features are sampled there and a sine network turns them into RGB) and changes w
 * a picture at time t is both, warped and blended with occlusion weights, and repaired where they disagree. All of that
   is found on the low-resolution grid; where nothing changes, or there is nothing to be seen, nothing moves, so a still
   picture stays still (`stillness.py`);
+* what moves need not move evenly: where it came from before the pair and where it goes after it bend its way;
 * motion, and what is hidden, are looked for in frames of the same exposure, so that fades are neither (`exposure.py`);
 * sampling uses one consistent grid (pixel centres) and border padding everywhere.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vs_videoinr.errors import ModelError
-from vs_videoinr.model.base import Network, Shapes, VideoField
+from vs_videoinr.model.base import Flows, Network, Shapes, VideoField
 from vs_videoinr.model.exposure import Exposure
 from vs_videoinr.model.motion import (
     SLOPE,
@@ -46,6 +48,7 @@ FINE = 4  # detail is said for FINE x FINE places of every low-resolution pixel,
 CONTRAST = 8.0  # brings differences of colours to the size of features
 LOST = 4.0  # pixels: a way there and back that ends farther off than this tells no more than that it is lost
 REPAIR = 0.25  # of what the frames disagree by around a place, at most, is added to what they show there
+BEND = 0.8  # of what the frames around a pair say of how its motion changes; flows are not exact, and less errs less
 CHUNK = 1 << 16  # output pixels warped at a time: beside what is kept, sampling takes little, and can be abandoned
 
 
@@ -73,6 +76,12 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     if image.shape[-2:] == size:
         return image
     return F.interpolate(image, size=size, mode="bicubic", antialias=True, align_corners=False)
+
+
+def _told(flow: Tensor, still: Stillness) -> Flows:
+    """What a pair's neighbours are told: `flow` (2B, 2, H, W) in both directions, of which the pair has (h, w)."""
+    onward, back = flow[..., : still.rest.shape[-2], : still.rest.shape[-1]].contiguous().chunk(2)
+    return Flows(onward, back, still.reach > still.rest)
 
 
 class Decoder(nn.Module):
@@ -103,12 +112,14 @@ class Decoder(nn.Module):
         """
         flow01, flow10 = field.flow01, field.flow10
         # A pixel at time t was led here by the motion that its source pixel has: v(x) = flow01(x - t·v). Solved by
-        # iteration, once for what frame 0 shows and once for what frame 1 shows.
+        # iteration, once for what frame 0 shows and once for what frame 1 shows. Where motion changes it lies aside.
         va = vb = (1 - t) * flow01 - t * flow10
+        aside = field.aside(t, -t * va, (1 - t) * vb)
         for _ in range(3):
-            va = warp(flow01, -t * va)
-            vb = -warp(flow10, (1 - t) * vb)
-        to0, to1 = -t * va, (1 - t) * vb
+            va = warp(flow01, aside - t * va)
+            vb = -warp(flow10, aside + (1 - t) * vb)
+            aside = field.aside(t, aside - t * va, aside + (1 - t) * vb)
+        to0, to1 = aside - t * va, aside + (1 - t) * vb
         alike0, alike1 = field.exposure.alike(warp(field.frame0, to0), warp(field.frame1, to1))
         differ = (alike0 - alike1) * CONTRAST
         motion = torch.cat((va / 8, vb / 8, torch.full_like(va[:, :1], t)), 1).to(differ.dtype)
@@ -117,8 +128,9 @@ class Decoder(nn.Module):
         x = self.time_trunk(F.leaky_relu(x, SLOPE))
         change = self.time_flow(x).float()
         still_a, still_b = at_rest(field.reach, va), at_rest(field.reach, vb)
-        to0 = -t * (va + change[:, :2]) * (1 - still_a)
-        to1 = (1 - t) * (vb + change[:, 2:]) * (1 - still_b)
+        aside = aside * (1 - still_a * still_b)
+        to0 = aside - t * (va + change[:, :2]) * (1 - still_a)
+        to1 = aside + (1 - t) * (vb + change[:, 2:]) * (1 - still_b)
         # where neither moves both are blended
         fine = self.time_fine(x).float() * (1 - still_a * still_b)
         odds, repair = fine.split((FINE**2, 3 * FINE**2), 1)
@@ -141,10 +153,13 @@ class WarpField(VideoField):
         frame1: Tensor,
         maps: tuple[Tensor, Tensor],
         flows: tuple[Tensor, Tensor],
+        told: Flows,
         still: Stillness,
         exposure: Exposure,
     ) -> None:
         self.decoder = decoder
+        self._flows = told
+        self._turns: tuple[Tensor, Tensor] | None = None
         self.frame0, self.frame1 = frame0, frame1
         self.exposure = exposure
         self.rest, self.reach = still.rest, still.reach
@@ -158,6 +173,34 @@ class WarpField(VideoField):
             for one, share, blank in zip(maps, exposure.shares(), still.blank.chunk(2), strict=True)
         )
         self._large: dict[int, Tensor] = {}
+
+    @property
+    def flows(self) -> Flows:
+        """See `VideoField.flows`."""
+        return self._flows
+
+    def among(self, before: Flows | None, after: Flows | None) -> WarpField:
+        """See `VideoField.among`; what this field keeps of its frames is kept for both."""
+        own = self._flows
+        nothing = torch.zeros_like(own.onward)
+        field = copy.copy(self)
+        # by how much the motion of what either frame shows changes, from pair to pair
+        field._turns = (
+            nothing if before is None else (own.onward + before.back) * ~(own.unseen | before.unseen),
+            nothing if after is None else (own.back + after.onward) * ~(own.unseen | after.unseen),
+        )
+        return field
+
+    def aside(self, t: float, to0: Tensor, to1: Tensor) -> Tensor:
+        """How far a picture's content at time `t` lies from where even motion would have it: (B, 2, h, w), pixels back.
+
+        `to0` and `to1` lead to it in both frames. With a velocity that changes by a from pair to pair, what is at 0 and
+        at 1 where the frames have it is a·t·(1 - t)/2 behind between them (Xu et al., Quadratic Video Interpolation,
+        2019); a is the mean of what both frames say.
+        """
+        if self._turns is None:
+            return torch.zeros_like(to0)
+        return BEND / 4 * t * (1 - t) * (warp(self._turns[0], to0) + warp(self._turns[1], to1))
 
     def sample(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
         """See `VideoField.sample`."""
@@ -241,7 +284,7 @@ class WarpField(VideoField):
     def nbytes(self) -> int:
         """See `VideoField.nbytes`."""
         tensors = (*vars(self).values(), *self._large.values())
-        return sum(v.nbytes for v in tensors if isinstance(v, Tensor))
+        return sum(v.nbytes for v in tensors if isinstance(v, Tensor)) + self._flows.nbytes()
 
 
 class WarpINR(Network):
@@ -250,6 +293,7 @@ class WarpINR(Network):
     architecture = "warpinr"
     Config = WarpINRConfig
     config: WarpINRConfig
+    minds_neighbours = True
 
     def __init__(self, config: WarpINRConfig) -> None:
         super().__init__(config)
@@ -315,6 +359,7 @@ class WarpINR(Network):
         still = Stillness.between(frame0, frame1)
         reach = _unit(torch.cat((still.reach, still.reach)), self._multiple)
         flow = flows[-1] * (1 - at_rest(reach, flows[-1]))
+        told = _told(flow, still)
         error = (this - warp(this.roll(batch, 0), flow)).abs() * CONTRAST
         other = warp(levels[0].roll(batch, 0), flow)
         # Nothing, except where something is hidden. Where there is nothing to see, as in black frames, it can lead
@@ -335,12 +380,22 @@ class WarpINR(Network):
             frame1,
             (maps[:batch].contiguous(), maps[batch:].contiguous()),
             (flow[:batch].contiguous(), flow[batch:].contiguous()),
+            told,
             still,
             exposure,
         )
         return field, flows
 
-    def flows(self, frame0: Tensor, frame1: Tensor) -> list[Tensor]:
+    def flows(self, frame0: Tensor, frame1: Tensor) -> Flows:
+        """See `Network.flows`."""
+        weight = self.fuse.weight
+        frame0, frame1 = (f.to(device=weight.device, dtype=weight.dtype) for f in (frame0, frame1))
+        flow = self.flow_levels(frame0, frame1)[-1]
+        still = Stillness.between(frame0, frame1)
+        reach = _unit(torch.cat((still.reach, still.reach)), self._multiple)
+        return _told(flow * (1 - at_rest(reach, flow)), still)
+
+    def flow_levels(self, frame0: Tensor, frame1: Tensor) -> list[Tensor]:
         """The flows of `encode_with_flows` without what follows them, for training the motion alone."""
         return self._motion(self._both(*Exposure.between(frame0, frame1).alike(frame0, frame1)))[1]
 

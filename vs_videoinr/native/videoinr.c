@@ -194,6 +194,7 @@ typedef struct Engine {
     int same_size;  /* the output is like the clip: source frames may pass */
     int vfr;        /* durations follow those of the source frames */
     int cuts;       /* IGNORE_CUTS, HOLD or SWITCH */
+    int around;     /* the frames around a pair tell of its motion, too */
     VSVideoFormat alpha; /* of the transparency that the clip's frames carry; cfUndefined: none */
     int yuv;        /* a matrix is needed */
     int subsampled; /* a chroma location is used */
@@ -431,15 +432,23 @@ enum { PICTURE, TRANSPARENCY, MOTION }; /* what Filter.render makes */
 
 typedef struct Render {
     VSNode *node;   /* RGBS, or GRAYS for a clip that is gray */
-    VSNode *marked; /* the same by Cuts, for the left frame: that looks one frame ahead, which the others need not */
+    VSNode *marked; /* the same by Cuts, which looks one frame ahead, for frames of which that is to be known */
     Engine *engine;
     VSVideoInfo output;
     int what;
+    int last; /* frame of the clip */
     const VSFrame *source, *picture; /* the source frame that was shown as it is last, and how that looks */
 } Render;
 
-static int render_pair(const Render *r, int left, int right, double t, const VSFrame *frame0, const VSFrame *frame1,
-                       VSFrame *output, char *message, const VSAPI *vsapi) {
+/* The planes of a frame that may be missing: None. */
+static PyObject *planes_or_none(const Python *p, const VSFrame *frame, const VSAPI *vsapi) {
+    return frame ? planes(p, frame, NULL, vsapi) : p->build("");
+}
+
+/* `before` and `after` are the frames around the pair, or NULL. */
+static int render_pair(const Render *r, int left, int right, double t, const VSFrame *before, const VSFrame *frame0,
+                       const VSFrame *frame1, const VSFrame *after, VSFrame *output, char *message,
+                       const VSAPI *vsapi) {
     const Python *p = python();
     int gil;
     if (!enter(p, &gil)) {
@@ -449,12 +458,17 @@ static int render_pair(const Render *r, int left, int right, double t, const VSF
     PyObject *in0 = planes(p, frame0, NULL, vsapi);
     PyObject *in1 = in0 ? planes(p, frame1, NULL, vsapi) : NULL;
     PyObject *out = in1 ? planes(p, output, output, vsapi) : NULL;
-    PyObject *none =
-        out ? p->call_method(r->engine->filter, "render", "iiidOOO", r->what, left, right, t, in0, in1, out) : NULL;
+    PyObject *first = out ? planes_or_none(p, before, vsapi) : NULL;
+    PyObject *last = first ? planes_or_none(p, after, vsapi) : NULL;
+    PyObject *none = last ? p->call_method(r->engine->filter, "render", "iiidOOOOO", r->what, left, right, t, in0, in1,
+                                           out, first, last)
+                          : NULL;
     int ok = none != NULL;
     if (!ok)
         say_raised(p, message, r->engine->function);
     p->decref(none);
+    p->decref(last);
+    p->decref(first);
     p->decref(out);
     p->decref(in1);
     p->decref(in0);
@@ -486,7 +500,28 @@ static int choose(const Render *r, const Place *place, const VSFrame *previous, 
         return LEFT;
     if (property(vsapi->getFramePropertiesRO(left), CUT, 0, vsapi))
         return r->engine->cuts == SWITCH && place->t >= 0.5 ? RIGHT : LEFT;
-    return previous && equal(previous, left, vsapi) ? LEFT : BETWEEN;
+    return place->t == 0 && previous && equal(previous, left, vsapi) ? LEFT : BETWEEN;
+}
+
+/* Whether motion goes on from one frame to the next one: not over a cut, and a repeated frame tells nothing of it. */
+static int goes_on(const VSFrame *frame, const VSFrame *next, const VSAPI *vsapi) {
+    return !property(vsapi->getFramePropertiesRO(frame), CUT, 0, vsapi) && !equal(frame, next, vsapi);
+}
+
+/* Whether two frames last equally long, but for a fifth (durations may be rounded), as far as they say: only frames at
+ * even distances tell by how much motion changes. Timecodes.evenly is the same for clips of which more is known. */
+static int evenly(const VSFrame *one, const VSFrame *other, const VSAPI *vsapi) {
+    double lasts[2];
+    const VSFrame *frames[2] = {one, other};
+    for (int i = 0; i < 2; i++) {
+        const VSMap *properties = vsapi->getFramePropertiesRO(frames[i]);
+        double num = (double)property(properties, "_DurationNum", 0, vsapi);
+        double den = (double)property(properties, "_DurationDen", 0, vsapi);
+        if (num <= 0 || den <= 0)
+            return 1;
+        lasts[i] = num / den;
+    }
+    return lasts[0] <= 1.2 * lasts[1] && lasts[1] <= 1.2 * lasts[0];
 }
 
 /* A source frame as it looks in the output: made once for all the times that it is shown. */
@@ -496,7 +531,7 @@ static VSFrame *show(Render *r, int number, const VSFrame *source, char *message
     if (!r->picture || !equal(r->source, source, vsapi)) {
         VSFrame *picture = vsapi->newVideoFrame(&r->output.format, r->output.width, r->output.height,
                                                 r->what == PICTURE ? source : NULL, core);
-        if (!render_pair(r, number, number, 0.0, source, source, picture, message, vsapi)) {
+        if (!render_pair(r, number, number, 0.0, NULL, source, source, NULL, picture, message, vsapi)) {
             vsapi->freeFrame(picture);
             return NULL;
         }
@@ -525,10 +560,13 @@ static const VSFrame *VS_CC render_frame(int n, int reason, void *instance, void
         }
         *frame_data = place;
         vsapi->requestFrameFilter(place->left, r->marked, context);
+        int around = r->engine->around && place->t > 0;
         if (place->right != place->left)
-            vsapi->requestFrameFilter(place->right, r->node, context);
-        if (place->t == 0 && place->left > 0)
-            vsapi->requestFrameFilter(place->left - 1, r->node, context);
+            vsapi->requestFrameFilter(place->right, around ? r->marked : r->node, context);
+        if (place->left > 0 && (around || place->t == 0))
+            vsapi->requestFrameFilter(place->left - 1, around ? r->marked : r->node, context);
+        if (place->right < r->last && around)
+            vsapi->requestFrameFilter(place->right + 1, r->node, context);
         return NULL;
     }
     if (reason != arAllFramesReady) {
@@ -537,17 +575,28 @@ static const VSFrame *VS_CC render_frame(int n, int reason, void *instance, void
         return NULL;
     }
 
+    int around = r->engine->around && place->t > 0;
+    VSNode *beside = around ? r->marked : r->node;
     const VSFrame *left = vsapi->getFrameFilter(place->left, r->marked, context);
     const VSFrame *right = place->right == place->left ? vsapi->addFrameRef(left)
-                                                       : vsapi->getFrameFilter(place->right, r->node, context);
-    const VSFrame *previous =
-        place->t == 0 && place->left > 0 ? vsapi->getFrameFilter(place->left - 1, r->node, context) : NULL;
+                                                       : vsapi->getFrameFilter(place->right, beside, context);
+    const VSFrame *previous = place->left > 0 && (around || place->t == 0)
+                                  ? vsapi->getFrameFilter(place->left - 1, beside, context)
+                                  : NULL;
+    const VSFrame *next =
+        place->right < r->last && around ? vsapi->getFrameFilter(place->right + 1, r->node, context) : NULL;
     int shown = choose(r, place, previous, left, right, vsapi);
     VSFrame *output;
     if (shown == BETWEEN) {
         output = vsapi->newVideoFrame(&r->output.format, r->output.width, r->output.height,
                                       r->what == PICTURE ? left : NULL, core);
-        if (!render_pair(r, place->left, place->right, place->t, left, right, output, message, vsapi)) {
+        const VSFrame *before = around && previous && goes_on(previous, left, vsapi) && evenly(previous, left, vsapi)
+                                    ? previous
+                                    : NULL;
+        const VSFrame *after =
+            next && goes_on(right, next, vsapi) && evenly(left, right, vsapi) ? next : NULL;
+        if (!render_pair(r, place->left, place->right, place->t, before, left, right, after, output, message,
+                         vsapi)) {
             vsapi->freeFrame(output);
             output = NULL;
         }
@@ -555,6 +604,7 @@ static const VSFrame *VS_CC render_frame(int n, int reason, void *instance, void
         output = show(r, shown == LEFT ? place->left : place->right, shown == LEFT ? left : right, message, core,
                       vsapi);
     }
+    vsapi->freeFrame(next);
     vsapi->freeFrame(previous);
     vsapi->freeFrame(right);
     vsapi->freeFrame(left);
@@ -834,8 +884,8 @@ static int prepare(Engine *e, const VSVideoInfo *source, VSVideoInfo *output, co
     PyObject *answer = e->filter ? p->call_method(e->filter, "output", NULL) : NULL;
     long long fps[2] = {0, 1};
     *output = *source;
-    int ok = answer && p->parse(answer, "iiiLLi", &output->width, &output->height, &output->numFrames, &fps[0], &fps[1],
-                                &e->cuts);
+    int ok = answer && p->parse(answer, "iiiLLip", &output->width, &output->height, &output->numFrames, &fps[0],
+                                &fps[1], &e->cuts, &e->around);
     if (!ok)
         say_raised(p, message, e->function);
     p->decref(answer);
@@ -973,6 +1023,7 @@ static VSNode *add_render(Engine *e, VSNode *clip, VSNode *marked, int what, con
     r->marked = marked;
     r->engine = e;
     r->what = what;
+    r->last = vsapi->getVideoInfo(clip)->numFrames - 1;
     r->output = *output;
     r->output.format = vsapi->getVideoInfo(clip)->format;
     if (what == MOTION)
