@@ -15,6 +15,7 @@ import torch
 
 from vs_videoinr import weights
 from vs_videoinr.model.videoinr import VideoINR, VideoINRConfig
+from vs_videoinr.model.warpinr import WarpINR, WarpINRConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = "videoinr.c"
@@ -42,7 +43,7 @@ def reports(log: str) -> list[str]:
     return [part for part in parts if re.search(r"WARNING: ThreadSanitizer|ERROR: AddressSanitizer|leak of", part)]
 
 
-def watched(sanitizer: str, model: str, folder: Path) -> tuple[str, list[str]]:
+def watched(sanitizer: str, models: list[str], folder: Path) -> tuple[str, list[str]]:
     """Run the workload; a row of the table, and the reports in which our code stands."""
     library = built(sanitizer, folder)
     found = subprocess.run(
@@ -59,7 +60,7 @@ def watched(sanitizer: str, model: str, folder: Path) -> tuple[str, list[str]]:
     }
     # ThreadSanitizer of older compilers cannot place its shadow where Linux now puts libraries at random.
     command = ["setarch", platform.machine(), "-R", sys.executable, "-P"]
-    command += [str(Path(__file__).with_name("workload.py")), str(library), model]
+    command += [str(Path(__file__).with_name("workload.py")), str(library), *models]
     start = time.monotonic()
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     said = "\n".join(path.read_text(errors="replace") for path in folder.glob("log.*"))
@@ -74,13 +75,16 @@ def watched(sanitizer: str, model: str, folder: Path) -> tuple[str, list[str]]:
 def run() -> tuple[list[str], bool]:
     """Both sanitizers; the section's lines, and whether nothing was found."""
     torch.manual_seed(1)
-    sizes = VideoINRConfig(4, 2, 1, 1, 4, (8,), (8,), (8,))
+    networks = {
+        "minding": WarpINR(WarpINRConfig(levels=(4, 4), hidden=4, radius=1, width=8, blocks=1, lattice=4)),
+        "published": VideoINR(VideoINRConfig(4, 2, 1, 1, 4, (8,), (8,), (8,))),
+    }
     lines = ["| sanitizer | workload took | reports elsewhere | reports with `videoinr.c` |", "|---|---|---|---|"]
     wrong: list[str] = []
     for sanitizer in OPTIONS:
         with tempfile.TemporaryDirectory() as folder:
-            model = weights.save(VideoINR(sizes), Path(folder), "tiny").weights
-            row, ours = watched(sanitizer, str(model), Path(folder))
+            models = [str(weights.save(net, Path(folder), name).weights) for name, net in networks.items()]
+            row, ours = watched(sanitizer, models, Path(folder))
         lines.append(row)
         wrong += ours
     print(*wrong, sep="\n\n", file=sys.stderr)

@@ -1,6 +1,7 @@
 """What the sanitizers watch: every path of the native part, from several threads at once.
 
-Arguments: the native library, and a model. Run in a process of its own; prints "done".
+Arguments: the native library, and two models: one that minds a pair's neighbours, and one that does not. Run in a
+process of its own; prints "done".
 """
 
 from __future__ import annotations
@@ -31,15 +32,20 @@ def clips(core: Any) -> list[Any]:
     return [gray, rgb, yuv, floats, cuts, variable, interlaced, repeated, transparent]
 
 
-def outputs(core: Any, model: str) -> list[Any]:
-    """Filters of every kind on every clip."""
-    made = []
+def outputs(core: Any, models: tuple[str, ...]) -> list[Any]:
+    """Filters of every kind on every clip, by turns with either model."""
+    upscale, query, flow = core.videoinr.Upscale, core.videoinr.Query, core.videoinr.Flow
+    kinds: list[tuple[Any, dict[str, Any]]] = [
+        (upscale, {"scale": 1.5, "factor_num": 5, "factor_den": 2}),
+        (upscale, {"factor_num": 2}),
+        (query, {"times": [0.5, 6.25, 3, 7], "width": 40}),
+        (upscale, {"factor_num": 4, "sc_mode": "switch"}),
+        (flow, {"times": [0.5, 6.25, 3, 7], "scale": 2, "sc": False}),
+    ]
+    made: list[Any] = []
     for clip in clips(core):
-        made.append(core.videoinr.Upscale(clip, scale=1.5, factor_num=5, factor_den=2, model=model, device="cpu"))
-        made.append(core.videoinr.Upscale(clip, factor_num=2, model=model, device="cpu"))
-        made.append(core.videoinr.Query(clip, times=[0.5, 6.25, 3, 7], width=40, model=model, device="cpu"))
-        made.append(core.videoinr.Upscale(clip, factor_num=4, sc_mode="switch", model=model, device="cpu"))
-        made.append(core.videoinr.Flow(clip, times=[0.5, 6.25, 3, 7], scale=2, sc=False, model=model, device="cpu"))
+        for function, arguments in kinds:
+            made.append(function(clip, model=models[len(made) % 2], device="cpu", **arguments))
     return made
 
 
@@ -67,7 +73,7 @@ def finish(waiting: list[Future[Any]]) -> int:
     return came
 
 
-def script(policy: Policy, library: str, model: str, failures: list[BaseException]) -> None:
+def script(policy: Policy, library: str, models: tuple[str, ...], failures: list[BaseException]) -> None:
     """Environment after environment: the last frames of each are still on their way when it is taken down."""
     try:
         for _ in range(ROUNDS):
@@ -75,8 +81,8 @@ def script(policy: Policy, library: str, model: str, failures: list[BaseExceptio
             with environment.use():
                 core = vs.core.core
                 core.std.LoadPlugin(library)
-                refused(core, model)
-                made = outputs(core, model)
+                refused(core, models[0])
+                made = outputs(core, models)
                 waiting = [out.get_frame_async(n) for n in (3, 0, 2, 1) for out in made]
                 assert finish(waiting) > len(waiting) / 2
                 late = [out.get_frame_async(out.num_frames - 1) for out in made]
@@ -87,12 +93,12 @@ def script(policy: Policy, library: str, model: str, failures: list[BaseExceptio
         failures.append(error)
 
 
-def main(library: str, model: str) -> None:
+def main(library: str, *models: str) -> None:
     """Run scripts in several threads; raise what any of them raises."""
     failures: list[BaseException] = []
     flags = vs.CoreCreationFlags.DISABLE_AUTO_LOADING
     with Policy(ThreadLocalStore(), flags_creation=flags) as policy:
-        threads = [threading.Thread(target=script, args=(policy, library, model, failures)) for _ in range(THREADS)]
+        threads = [threading.Thread(target=script, args=(policy, library, models, failures)) for _ in range(THREADS)]
         for thread in threads:
             thread.start()
         for thread in threads:
