@@ -13,7 +13,7 @@ from vs_videoinr.errors import ModelError
 from vs_videoinr.model.base import Flows, VideoField
 from vs_videoinr.model.videoinr import VideoINR
 from vs_videoinr.model.warpinr import WarpField, WarpINR, WarpINRConfig
-from vs_videoinr.renderer import Planes, Renderer, RenderError
+from vs_videoinr.renderer import Planes, Renderer, RenderError, Span
 
 WIDTH, HEIGHT = 12, 8
 SIZE = 18, 12
@@ -76,7 +76,7 @@ def frame(n: int, channels: int = 3) -> NDArray[np.float32]:
 
 def render(renderer: Renderer, left: int, t: float, channels: int = 3) -> NDArray[np.float32]:
     out = planes(np.zeros((channels, SIZE[1], SIZE[0]), np.float32))
-    renderer.render(left, left + 1, t, planes(frame(left, channels)), planes(frame(left + 1, channels)), out)
+    renderer.render(Span(left, left + 1, planes(frame(left, channels)), planes(frame(left + 1, channels))), t, out)
     return picture(out, SIZE)
 
 
@@ -103,7 +103,7 @@ def test_playing_on_encodes_pairs_once_and_seeking_one_only() -> None:
     def among(left: int, t: float) -> None:
         around = [planes(frame(n)) for n in range(left - 1, left + 3)]
         out = planes(np.zeros((3, SIZE[1], SIZE[0]), np.float32))
-        renderer.render(left, left + 1, t, around[1], around[2], out, around[0], around[3])
+        renderer.render(Span(left, left + 1, around[1], around[2], around[0], around[3]), t, out)
 
     among(50, 0.5)
     assert (network.pairs, network.moves) == (1, 2)
@@ -141,7 +141,7 @@ def test_what_is_no_number_counts_as_black(renderer: Renderer) -> None:
     results = []
     for left, values in enumerate((broken, black)):
         out = planes(np.zeros((3, SIZE[1], SIZE[0]), np.float32))
-        renderer.render(left, left, 0, planes(values), planes(values), out)
+        renderer.render(Span(left, left, planes(values), planes(values)), 0, out)
         results.append(picture(out, SIZE))
     assert np.isfinite(results[0]).all()
     assert np.array_equal(results[0], results[1])
@@ -150,7 +150,7 @@ def test_what_is_no_number_counts_as_black(renderer: Renderer) -> None:
 
 def test_rows_are_not_written_beyond_their_end(renderer: Renderer) -> None:
     out = planes(np.zeros((3, SIZE[1], SIZE[0]), np.float32))
-    renderer.render(0, 1, 0.5, planes(frame(0)), planes(frame(1)), out)
+    renderer.render(Span(0, 1, planes(frame(0)), planes(frame(1))), 0.5, out)
     assert (picture(out, (SIZE[0] + 5, SIZE[1]))[..., SIZE[0] :] == 7).all()
     renderer.close()
 

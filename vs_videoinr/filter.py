@@ -19,7 +19,7 @@ import torch
 from vs_videoinr import catalogue, cuts, timecodes, weights
 from vs_videoinr.errors import ModelError
 from vs_videoinr.flow import Colours, Look
-from vs_videoinr.renderer import Planes, Renderer, RenderError, frame_of, is_out_of_memory
+from vs_videoinr.renderer import Planes, Renderer, RenderError, Span, frame_of, is_out_of_memory
 from vs_videoinr.size import output_size
 from vs_videoinr.timecodes import TimecodeError, Timecodes
 from vs_videoinr.timeline import Laid, Moments, Resampled, Timeline
@@ -167,10 +167,11 @@ class Filter:
         if self._known is not None:  # only frames at even distances tell by how much motion changes
             before = before if before is not None and self._known.evenly(left - 1) else None
             after = after if after is not None and self._known.evenly(left) else None
+        span = Span(left, right, frame0, frame1, before, after)
         if what == MOTION:
-            self._renderers[PICTURE].motion(left, right, t, frame0, frame1, output, self._look, before, after)
+            self._renderers[PICTURE].motion(span, t, output, self._look)
             return
-        self._renderers[what].render(left, right, t, frame0, frame1, output, before, after)
+        self._renderers[what].render(span, t, output)
 
     def close(self) -> None:
         """Let go of fields, weights and threads."""

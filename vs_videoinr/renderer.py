@@ -29,6 +29,35 @@ CACHE_FIELDS = 4
 CACHE_FLOWS = 4  # of how many pairs it is remembered how they move
 
 
+@dataclass(frozen=True)
+class Span:
+    """A pair of source frames and those around it.
+
+    Of all of them the network sees the values from 0 to 1; what lies beyond in the pair goes past it (see
+    `vs_videoinr.beyond`). NaN counts as 0.
+
+    Attributes:
+        left: Number of the left source frame: with `right`, what the field is remembered by.
+        right: Number of the right source frame; equal to `left` where the picture holds.
+        frame0: The left frame.
+        frame1: The right frame.
+        before: The frame before the left one, `left` - 1; None where it has nothing to say of the pair's motion.
+        after: The frame after the right one, `right` + 1, likewise.
+    """
+
+    left: int
+    right: int
+    frame0: Planes
+    frame1: Planes
+    before: Planes | None = None
+    after: Planes | None = None
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        """What the pair's field is remembered by."""
+        return self.left, self.right
+
+
 class RenderError(RuntimeError):
     """A frame could not be made; the message is for the user."""
 
@@ -62,64 +91,32 @@ class Renderer:
         self._flows: OrderedDict[tuple[int, int], Flows | None] = OrderedDict()
         self._worker = worker.acquire(device)
 
-    def render(
-        self,
-        left: int,
-        right: int,
-        t: float,
-        frame0: Planes,
-        frame1: Planes,
-        output: Planes,
-        before: Planes | None = None,
-        after: Planes | None = None,
-    ) -> None:
-        """Write the frame at time `t` between source frames `left` and `right` into `output`.
+    def render(self, span: Span, t: float, output: Planes) -> None:
+        """Write the frame at time `t` of a pair into `output`.
 
         Args:
-            left: Number of the left source frame: with `right`, what the field is remembered by.
-            right: Number of the right source frame; equal to `left` where the picture holds.
+            span: The pair, and the frames around it.
             t: 0 (left) to 1 (right).
-            frame0: The left frame. The network sees its values from 0 to 1; what lies beyond goes past it (see
-                `vs_videoinr.beyond`). NaN counts as 0.
-            frame1: The right frame.
             output: Where the picture goes; as many planes as the frames have.
-            before: The frame before the left one, `left` - 1; None where it has nothing to say of the motion between.
-            after: The frame after the right one, `right` + 1, likewise.
 
         Raises:
             RenderError: Out of memory, or closed meanwhile.
         """
-        self._call(lambda: self._render(_Span(left, right, before, frame0, frame1, after), t, output))
+        self._call(lambda: self._render(span, t, output))
 
-    def motion(
-        self,
-        left: int,
-        right: int,
-        t: float,
-        frame0: Planes,
-        frame1: Planes,
-        output: Planes,
-        look: Look,
-        before: Planes | None = None,
-        after: Planes | None = None,
-    ) -> None:
+    def motion(self, span: Span, t: float, output: Planes, look: Look) -> None:
         """Write the motion at time `t`, of `size`, into three planes: in colours, or as x, y and 0 in output pixels.
 
         Args:
-            left: As for `render`; nothing moves where it equals `right`.
-            right: As for `render`.
+            span: As for `render`; nothing moves in a pair of one and the same frame.
             t: As for `render`.
-            frame0: As for `render`.
-            frame1: As for `render`.
             output: Where the result goes.
             look: What is shown, and how.
-            before: As for `render`.
-            after: As for `render`.
 
         Raises:
             RenderError: Out of memory, or closed meanwhile.
         """
-        self._call(lambda: self._motion(_Span(left, right, before, frame0, frame1, after), t, output, look))
+        self._call(lambda: self._motion(span, t, output, look))
 
     def _call(self, work: Callable[[], None]) -> None:
         def checked() -> None:
@@ -171,7 +168,7 @@ class Renderer:
         if self._closed or worker.exiting.is_set() or self._host.is_leaving():
             raise worker.Abandoned
 
-    def _render(self, span: _Span, t: float, output: Planes) -> None:
+    def _render(self, span: Span, t: float, output: Planes) -> None:
         kept = self._kept(span.pair, span.frame0, span.frame1)
         field = self._among(kept.field, span) if 0 < t < 1 else kept.field
         width, height = self.size
@@ -183,7 +180,7 @@ class Renderer:
             picture = picture.mean(dim=1, keepdim=True)
         self._write(picture[0], output)
 
-    def _motion(self, span: _Span, t: float, output: Planes, look: Look) -> None:
+    def _motion(self, span: Span, t: float, output: Planes, look: Look) -> None:
         width, height = self.size
         motion = torch.zeros(2, height, width)
         if span.left != span.right:
@@ -204,7 +201,7 @@ class Renderer:
             self._fields.move_to_end(pair)
         return kept
 
-    def _among(self, field: VideoField, span: _Span) -> VideoField:
+    def _among(self, field: VideoField, span: Span) -> VideoField:
         """The field of a pair, told how the pairs around it move."""
         left, right = span.left, span.right
         if span.before is None and span.after is None:
@@ -259,23 +256,6 @@ class Renderer:
         # no picture, but nothing that arithmetic would spread either
         frame = frame.to(self._device).nan_to_num_(0.0, 1.0, 0.0).clamp_(-EXTREME, EXTREME)
         return frame.expand(-1, 3, -1, -1) if len(planes) == 1 else frame
-
-
-@dataclass(frozen=True)
-class _Span:
-    """A pair of source frames and those around it."""
-
-    left: int
-    right: int
-    before: Planes | None
-    frame0: Planes
-    frame1: Planes
-    after: Planes | None
-
-    @property
-    def pair(self) -> tuple[int, int]:
-        """What the pair's field is remembered by."""
-        return self.left, self.right
 
 
 @dataclass(frozen=True)
