@@ -110,14 +110,18 @@ def _fine(keep: list[float]) -> Iterator[None]:
 
 
 @contextmanager
-def without_detail(net: WarpINR) -> Iterator[None]:
+def without_detail(_: WarpINR) -> Iterator[None]:
     """Bicubic enlargements, warped, blended and repaired."""
-    kept = [parameter.clone() for parameter in net.decoder.detail.parameters()]
-    for parameter in net.decoder.detail.parameters():
-        parameter.zero_()
-    yield
-    for parameter, values in zip(net.decoder.detail.parameters(), kept, strict=True):
-        parameter.copy_(values)
+    detail = WarpField._detail
+    with patch.object(WarpField, "_detail", lambda *known: torch.zeros_like(detail(*known))):
+        yield
+
+
+@contextmanager
+def without_detail_of_neighbours(_: WarpINR) -> Iterator[None]:
+    """Every frame enlarged without what others show of it, but for what the trunk makes of a pair."""
+    with patch.object(WarpField, "_neighbours", lambda *_: []):
+        yield
 
 
 @contextmanager
@@ -152,6 +156,7 @@ VARIANTS: dict[str, Callable[[WarpINR], AbstractContextManager[None]]] = {
     "without any motion": without_flow,
     "without occlusion weights": without_occlusion,
     "without repair": without_repair,
+    "without detail of neighbours": without_detail_of_neighbours,
     "without learned detail": without_detail,
 }
 

@@ -26,11 +26,11 @@ from torch import Tensor
 from training.clips import Clips, stills
 from training.drawings import draw
 from training.feed import Feed, Source
-from training.optimiser import Optimiser
+from training.optimiser import MOTION, Optimiser
 from training.pans import Pans
 from training.photographs import Photographs, load
 from training.probe import Probe
-from training.sample import Batch, Kind
+from training.sample import Batch, Kind, seed_of
 
 from vs_videoinr import weights
 from vs_videoinr.model.warpinr import WarpINR
@@ -38,6 +38,7 @@ from vs_videoinr.model.warpinr import WarpINR
 log = logging.getLogger("train")
 
 SAVE_MINUTES = 5.0
+HELD, ONE = 0.3, 0.15  # shares of the batches about neighbours in which a frame has none or one
 
 
 def charbonnier(a: Tensor, b: Tensor) -> Tensor:
@@ -74,6 +75,7 @@ class Trainer:
         self.net.to(memory_format=torch.channels_last)
         if config.get("start"):
             self.start_from(load_file(config["start"]))
+        self.learning = [name for name, _ in self.net.named_parameters() if name.startswith(tuple(config["learn"]))]
         self.ema = copy.deepcopy(self.net).requires_grad_(False)
         self.optimiser = Optimiser(self.net, config["rate"], config["motion_rate"])
         self.step, self.seconds, self.skipped = 0, 0.0, 0
@@ -97,7 +99,7 @@ class Trainer:
         }
         shares = [(data["shares"][name], source) for name, source in sources.items()]
         self.feed = Feed(photographs, shares, data["fades"], seed, data["workers"])
-        self.probe = Probe(sorted(Path(data["val"]).glob("*.mp4")), cache, device)
+        self.probe = Probe(sorted(Path(data["val"]).glob("*.mp4")), cache, device, around=True)
         self.state = run / "state.pt"
         if self.state.exists():
             self.restore()
@@ -125,12 +127,17 @@ class Trainer:
         done = min(1.0, self.progress())
         fall = 1.0 if done < alone else 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (done - alone) / (1 - alone)))
         batch = self.feed.get(self.step, motion=done < alone)
+        chance = torch.Generator().manual_seed(seed_of(self.config["seed"] + 2, self.step))
+        choice, kind = torch.rand(2, generator=chance).tolist()
         if done < alone:
             loss = total = self.motion_loss(batch)
+        elif choice < self.config["neighbours"] and batch.middle is not None:
+            loss = total = self.neighbours_loss(batch, kind)
         else:
             loss, total = self.loss(batch, self.config["flow_weight"] * fall)
         self.net.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
+        if total.requires_grad:
+            total.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.config["clip"])
         if math.isfinite(float(norm)):  # a step of nonsense would spoil everything after it
             self.optimiser.step(fall * min(1.0, (self.step + 1) / self.config["warmup"]))
@@ -149,6 +156,7 @@ class Trainer:
 
     def motion_loss(self, batch: Batch) -> Tensor:
         """The flow's loss alone."""
+        self.learn_motion(True)
         with self.autocast():
             flows = self.net.flow_levels(batch.frame0, batch.frame1)
         assert batch.flow is not None
@@ -161,9 +169,7 @@ class Trainer:
         square, which learns that sooner.
         """
         # what is seen at the frames' own times teaches next to nothing about motion, and is quicker without
-        between = any(0 < target.t < 1 for target in batch.targets)
-        for part in (self.net.pyramid, self.net.flow):
-            part.requires_grad_(between)
+        self.learn_motion(any(0 < target.t < 1 for target in batch.targets))
         with self.autocast():
             field, flows = self.net.encode_with_flows(batch.frame0, batch.frame1)
             made = [field.sample_window(target.t, batch.size, target.window) for target in batch.targets]
@@ -173,6 +179,37 @@ class Trainer:
         ]
         loss = torch.stack(losses).mean()
         return loss, loss if batch.flow is None else loss + flow_weight * flow_loss(flows, batch.flow)
+
+    def neighbours_loss(self, batch: Batch, kind: float) -> Tensor:
+        """The loss of two frames that are enlarged with what those around them show.
+
+        `kind` in [0, 1) says which: in the first part, HELD, none, as frames that are held are a pair with themselves;
+        in the next, ONE, only each other; else the one before them too, and often the one after them.
+        """
+        assert batch.middle is not None
+        frame, truth = batch.middle
+        self.learn_motion(False)
+        onward = int(1000 * kind) % 4 > 0
+        other, one = (batch.frame0, batch.frame1) if onward else (batch.frame1, batch.frame0)
+        aims = [(0.0, truth), (1.0, next(target for target in batch.targets if target.t == float(onward)))]
+        with self.autocast():
+            if kind < HELD:
+                field = self.net.encode(frame, frame)
+                aims = aims[:1]
+            elif kind < HELD + ONE:
+                field = self.net.encode(frame, one)
+            else:
+                after = self.net.flows(one, batch.beyond) if onward and batch.beyond is not None else None
+                field = self.net.encode(frame, one).among(self.net.flows(other, frame), after)
+            made = [field.sample_window(t, batch.size, target.window) for t, target in aims]
+        losses = [root_mean_square(picture, target.rgb) for picture, (_, target) in zip(made, aims, strict=True)]
+        return torch.stack(losses).mean()
+
+    def learn_motion(self, motion: bool) -> None:
+        """Let what is to learn take part in the next step; pyramid and flow only with `motion`."""
+        learning = {name for name in self.learning if motion or not name.startswith(MOTION)}
+        for name, parameter in self.net.named_parameters():
+            parameter.requires_grad_(name in learning)
 
     def save(self) -> None:
         """Write the whole state and the averaged weights, each whole or not at all."""

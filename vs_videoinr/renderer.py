@@ -41,7 +41,7 @@ class Span:
         right: Number of the right source frame; equal to `left` where the picture holds.
         frame0: The left frame.
         frame1: The right frame.
-        before: The frame before the left one, `left` - 1; None where it has nothing to say of the pair's motion.
+        before: The frame before the left one, `left` - 1; None where it has nothing to say of the pair.
         after: The frame after the right one, `right` + 1, likewise.
     """
 
@@ -89,6 +89,7 @@ class Renderer:
         self._host = Host()
         self._fields: OrderedDict[tuple[int, int], _Kept] = OrderedDict()
         self._flows: OrderedDict[tuple[int, int], Flows | None] = OrderedDict()
+        self._played: int | None = None  # the left frame of the pair that was asked for last
         self._worker = worker.acquire(device)
 
     def render(self, span: Span, t: float, output: Planes) -> None:
@@ -170,7 +171,7 @@ class Renderer:
 
     def _render(self, span: Span, t: float, output: Planes) -> None:
         kept = self._kept(span.pair, span.frame0, span.frame1)
-        field = self._among(kept.field, span) if 0 < t < 1 else kept.field
+        field = self._among(kept.field, span)
         width, height = self.size
         picture = field.sample(t, (height, width), check=self._check).float().clamp_(0, 1)
         self._forget()  # a field may have grown by what it keeps for the next time
@@ -202,13 +203,13 @@ class Renderer:
         return kept
 
     def _among(self, field: VideoField, span: Span) -> VideoField:
-        """The field of a pair, told how the pairs around it move."""
+        """The field of a pair, told of the pairs around it."""
         left, right = span.left, span.right
+        played, self._played = self._played, left
         if span.before is None and span.after is None:
             return field
         # Whoever plays on needs all of the next pair soon. Whoever seeks does not, nor is there always room for it.
-        known = (left - 1, left) in self._fields or (left - 1, left) in self._flows
-        ahead = known and 3 * field.nbytes() < CACHE_BYTES
+        ahead = left - 1 == played and 3 * field.nbytes() < CACHE_BYTES
         before = None if span.before is None else self._moves((left - 1, left), span.before, span.frame0)
         if ahead and span.after is not None:
             self._kept((right, right + 1), span.frame1, span.after)

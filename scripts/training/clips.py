@@ -95,20 +95,21 @@ class Clips:
         return int(torch.randint(end, (), generator=self.random))
 
     def _piece(self, high: int, t: float, steps: int) -> list[Tensor]:
-        """First, last and wanted frame of one moving piece: `steps` frames apart, the wanted one at `t`·steps."""
+        """First, wanted, last and a farther frame of one moving piece: `steps` frames, the wanted one at `t`·steps."""
         best: tuple[float, list[Tensor]] | None = None
         for _ in range(4):  # the liveliest of a few, for much of the footage stands still
             frames, stretches, fps = self.sources[int(torch.multinomial(self.weights, 1, generator=self.random))]
             span = steps * 2 if fps >= 50 and self._int(2) else steps
-            fitting = [s for s in stretches if s[1] - s[0] > span]
+            now, beyond = round(t * span), 2 * span - round(t * span)
+            fitting = [s for s in stretches if s[1] - s[0] > beyond]
             if not fitting or min(frames.shape[1:3]) < high:
                 continue
             first, end = fitting[self._int(len(fitting))]
-            start = first + self._int(end - span - first)
+            start = first + self._int(end - beyond - first)
             top, left = self._int(frames.shape[1] - high + 1), self._int(frames.shape[2] - high + 1)
             where = (slice(top, top + high), slice(left, left + high))
-            picked = [frames[i][where] for i in (start, start + span, start + round(t * span))]
-            motion = float(np.abs(picked[0][::4, ::4].astype(np.int16) - picked[1][::4, ::4]).mean())
+            picked = [frames[i][where] for i in (start, start + now, start + span, start + beyond)]
+            motion = float(np.abs(picked[0][::4, ::4].astype(np.int16) - picked[2][::4, ::4]).mean())
             if best is None or motion > best[0]:
                 best = motion, [to_tensor(frame, self.device) for frame in picked]
         if best is None:
@@ -124,12 +125,12 @@ class Clips:
         steps = (2, 2, 2, 3, 4)[self._int(5)]
         between = (1 + self._int(steps - 1)) / steps
         pieces = [self._piece(high, between, steps) for _ in range(self.batch)]
-        first, last, middle = (torch.stack([piece[i] for piece in pieces]) for i in range(3))
-        low = [shrink(end, (self.side, self.side)) for end in (first, last)]
+        first, middle, last, beyond = (torch.stack(frames) for frames in zip(*pieces, strict=True))
+        low = [shrink(frame, (self.side, self.side)) for frame in (first, middle, last, beyond)]
         if float(torch.rand((), generator=self.random)) < 0.15:
             low = disturb(low, self.kind.compressed, self.random)
         targets = []
         for t, truth in ((between, middle), (0.0, first), (1.0, last)):
             top, left, height, width = window = pick_window((high, high), self.kind.window, self.random)
             targets.append(Target(t, window, truth[:, :, top : top + height, left : left + width]))
-        return Batch(low[0], low[1], (high, high), targets)
+        return Batch(low[0], low[2], (high, high), targets, middle=(low[1], targets[0]), beyond=low[3])

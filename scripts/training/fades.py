@@ -43,10 +43,17 @@ def fade(batch: Batch, random: torch.Generator) -> Batch:
         left, colour = (first + (last - first) * t).to(picture), (behind + (later - behind) * t).to(picture)
         return colour + (picture - colour) * left
 
-    low = [(faded(frame, t) * 255).round() / 255 for frame, t in ((batch.frame0, 0.0), (batch.frame1, 1.0))]
-    targets = [Target(target.t, target.window, faded(target.rgb, target.t)) for target in batch.targets]
+    def low(frame: Tensor, t: float) -> Tensor:
+        return (faded(frame, t) * 255).round() / 255
+
+    def truth(target: Target) -> Target:
+        return Target(target.t, target.window, faded(target.rgb, target.t))
+
     flow = batch.flow
     if flow is not None:  # what cannot be seen to move is best taken to rest
         seen = (torch.minimum(first, last) > NOTHING).to(flow)
         flow = flow * torch.cat((seen, seen))
-    return Batch(low[0], low[1], batch.size, targets, flow)
+    middle = None if batch.middle is None else (low(batch.middle[0], batch.middle[1].t), truth(batch.middle[1]))
+    ends = low(batch.frame0, 0.0), low(batch.frame1, 1.0)
+    beyond = None if batch.beyond is None else low(batch.beyond, 1.0)  # it goes on no farther
+    return Batch(*ends, batch.size, [truth(target) for target in batch.targets], flow, middle, beyond)

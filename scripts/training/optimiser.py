@@ -12,7 +12,18 @@ import torch
 from torch import Tensor, nn
 
 # What takes in or puts out nothing but colours and motion: there are few directions, and their sizes mean something.
-ENDS = ("pyramid.reduce.0", "flow_out", "detail", "time_motion", "time_flow", "time_fine", "flow")
+ENDS = (
+    "pyramid.reduce.0",
+    "flow_out",
+    "detail",
+    "time_motion",
+    "time_flow",
+    "time_fine",
+    "flow",
+    "clues",
+    "trust",
+    "change",
+)
 MOTION = ("pyramid.", "flow.")  # learned before the rest, and more slowly
 
 

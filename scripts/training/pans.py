@@ -39,26 +39,28 @@ class Pans:
             high = max(high, self.side + 1)
         steps = int(torch.randint(2, 9, (), generator=self.random))
         now = int(torch.randint(1, steps, (), generator=self.random))
-        seen: dict[int, list[Tensor]] = {0: [], now: [], steps: []}
+        last = 2 * steps - now
+        seen: dict[int, list[Tensor]] = {0: [], now: [], steps: [], last: []}
         flows = []
         for _ in range(self.batch):
             x, y = self._step(high / self.side, steps)
-            wide, tall = high + abs(x) * steps, high + abs(y) * steps
+            wide, tall = high + abs(x) * last, high + abs(y) * last
             photograph = most_detailed(self.images, (max(wide, tall),) * 2, high, self.random)
-            corner = (max(0, -x * steps), max(0, -y * steps))
+            corner = (max(0, -x * last), max(0, -y * last))
             for step, frames in seen.items():
                 left, top = corner[0] + x * step, corner[1] + y * step
                 frames.append(photograph[:, top : top + high, left : left + high])
             flows.append(torch.tensor([-x, -y], device=photograph.device) * (steps * self.side / high))
         pictures = {step: torch.stack(frames) for step, frames in seen.items()}
-        low = [shrink(pictures[step], (self.side, self.side)) for step in (0, steps)]
+        low = [shrink(pictures[step], (self.side, self.side)) for step in seen]
         if float(torch.rand((), generator=self.random)) < 0.15:
             low = disturb(low, self.kind.compressed, self.random)
         targets = []
-        for step in (now, 0, steps) if self.between else (0, steps):
+        for step in (now, 0, steps):
             top, left, height, width = window = pick_window((high, high), self.kind.window, self.random)
             targets.append(Target(step / steps, window, pictures[step][..., top : top + height, left : left + width]))
+        middle, beyond = (low[1], targets[0]), low[3]
         if not self.between:
-            return Batch(low[0], low[1], (high, high), targets)
+            return Batch(low[0], low[2], (high, high), targets[1:], middle=middle, beyond=beyond)
         there = torch.stack(flows)[:, :, None, None].expand(-1, -1, self.side, self.side)
-        return Batch(low[0], low[1], (high, high), targets, torch.cat((there, -there)))
+        return Batch(low[0], low[2], (high, high), targets, torch.cat((there, -there)), middle, beyond)

@@ -230,9 +230,6 @@ class Photographs:
             return (picture * (1 + (gain.to(self.device) - 1) * t)).clamp(0, 1)
 
         ends = [exposed(self._render(camera, layers, places, t), t) for t in (0.0, 1.0)]
-        low = [shrink(end, (self.side, self.side)) for end in ends]
-        if self._uniform(1) < 0.15:
-            low = disturb(low, self.kind.compressed, self.random)
         targets = []
         for t in (float(self._uniform(1)), 0.0, 1.0) if times else ():
             top, left, height, width = window = pick_window((high, high), self.kind.window, self.random)
@@ -243,7 +240,16 @@ class Photographs:
                 else ends[int(t)][:, :, top : top + height, left : left + width]
             )
             targets.append(Target(t, window, rgb))
+        frames = ends
+        if times and high <= self.kind.window:
+            beyond = 2 - targets[0].t
+            frames = [ends[0], targets[0].rgb, ends[1], exposed(self._render(camera, layers, places, beyond), beyond)]
+        low = [shrink(frame, (self.side, self.side)) for frame in frames]
+        if self._uniform(1) < 0.15:
+            low = disturb(low, self.kind.compressed, self.random)
         line = (torch.arange(self.side, device=self.device) + 0.5) * (high / self.side) - 0.5 - centre
         coarse = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
         flow = torch.cat([self._flow(camera, layers, coarse, a, 1 - a) for a in (0.0, 1.0)]) * (self.side / high)
-        return Batch(low[0], low[1], (high, high), targets, flow)
+        if len(low) == 2:
+            return Batch(low[0], low[1], (high, high), targets, flow)
+        return Batch(low[0], low[2], (high, high), targets, flow, (low[1], targets[0]), low[3])

@@ -33,6 +33,11 @@ def test_a_fade_is_taken_back(picture: Tensor, first: float, last: float, colour
     assert torch.equal(alike[stronger], frames[stronger])
     fit = alike[1].roll((-3, -5), (2, 3)) - alike[0]
     assert float(fit.abs().mean()) < 1.5 / 255 < 0.2 * float((frames[1] - frames[0]).abs().mean())
+    exposure = Exposure.between(frames[0], frames[1])
+    second = exposure.like_first(frames[1]).roll((-3, -5), (2, 3))
+    assert float((second - frames[0]).abs().mean()) < 1.5 / 255 / float(exposure.gains[0])
+    first_like_second = exposure.reversed().like_first(frames[0]).roll((3, 5), (2, 3))
+    assert float((first_like_second - frames[1]).abs().mean()) < 1.5 / 255 / float(exposure.gains[1])
 
 
 def test_all_else_stays_as_it_is(picture: Tensor) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +12,6 @@ from torch import Tensor
 
 from vs_videoinr import VideoINR
 from vs_videoinr.model import warpinr
-from vs_videoinr.model.base import Flows
 from vs_videoinr.model.motion import reconsider, sharpen
 from vs_videoinr.model.warpinr import WarpINR, WarpINRConfig
 
@@ -36,15 +38,20 @@ def test_any_size_in_gives_the_size_asked_for(net: WarpINR, size: tuple[int, int
     assert out.isfinite().all()
 
 
+@pytest.mark.parametrize("rounds", [0, 2])
 @pytest.mark.parametrize("t", [0.0, 1.0])
-def test_a_source_time_looks_at_its_own_frame_only(net: WarpINR, t: float) -> None:
-    """Whatever the flow says, at t = 0 the picture is frame 0 enlarged plus detail, and at t = 1 frame 1."""
+def test_a_source_time_looks_at_its_own_frame_and_the_detail_of_others(t: float, rounds: int) -> None:
+    """At t = 0 the picture is frame 0 enlarged, plus what is known of its detail; at t = 1 frame 1."""
+    torch.manual_seed(5)
+    net = WarpINR(replace(SMALL, rounds=rounds)).requires_grad_(False)
     pair = frames(12, 20)
-    before = net.encode(*pair).sample(t, (24, 40))
     field = net.encode(*pair)
-    for name in ("frame1", "detail1") if t == 0 else ("frame0", "detail0"):
-        getattr(field, name).fill_(0.7)
-    torch.testing.assert_close(field.sample(t, (24, 40)), before, rtol=0, atol=0)
+    before = field.sample(t, (24, 40))
+    plain = F.interpolate(pair[int(t)], (24, 40), mode="bicubic", antialias=True)
+    assert 1e-4 < (before - plain).abs().max() < 0.3
+    changed = net.encode(*pair)
+    (changed.frame1 if t == 0 else changed.frame0).fill_(0.7)
+    assert (changed.sample(t, (24, 40)) != before).any() == (rounds > 0)
 
 
 def test_at_their_own_size_frames_are_what_they_were(net: WarpINR) -> None:
@@ -221,18 +228,18 @@ def test_motion_reaches_the_edges_of_what_moves() -> None:
 def test_how_a_pair_moves_is_known_without_encoding_it(net: WarpINR) -> None:
     for size in ((24, 40), (13, 21)):
         quick, whole = net.flows(*frames(*size)), net.encode(*frames(*size)).flows
-        for name in ("onward", "back", "unseen"):
+        for name in ("frame0", "frame1", "onward", "back", "unseen", "telling"):
             assert getattr(quick, name).shape[-2:] == size
             assert torch.equal(getattr(quick, name), getattr(whole, name))
 
 
 def test_neighbours_bend_the_ways_between_the_frames_only(net: WarpINR) -> None:
     field = net.encode(*frames(24, 40))
-    own = field.flows
+    own = replace(field.flows, telling=torch.zeros_like(field.flows.telling))  # of detail there is another test
     assert own.onward.abs().max() > 0.1
-    even = Flows(-own.back, -own.onward, own.unseen)  # moved as it goes on, before and after
-    faster = Flows(-own.back * 2, -own.onward / 2, own.unseen)
-    unseen = Flows(faster.onward, faster.back, torch.ones_like(own.unseen))
+    even = replace(own, onward=-own.back, back=-own.onward)  # moved as it goes on, before and after
+    faster = replace(own, onward=-own.back * 2, back=-own.onward / 2)
+    unseen = replace(faster, unseen=torch.ones_like(own.unseen))
     alone = field.sample(0.4, (30, 50))
     for told in ((None, None), (even, even), (unseen, unseen)):
         torch.testing.assert_close(field.among(*told).sample(0.4, (30, 50)), alone, rtol=0, atol=1e-5)
@@ -242,3 +249,24 @@ def test_neighbours_bend_the_ways_between_the_frames_only(net: WarpINR) -> None:
         assert (bent.motion(0.4, (30, 50)) - field.motion(0.4, (30, 50))).abs().max() > 0.01
         for t in (0, 1):
             assert torch.equal(bent.sample(t, (30, 50)), field.sample(t, (30, 50)))
+
+
+def test_neighbours_tell_of_detail_where_something_changes(net: WarpINR) -> None:
+    """Both frames of a pair are made better by those around it, whatever was known when they were asked for last."""
+    first, second = frames(24, 40)
+    other = frames(24, 40, batch=3)[1][2:]
+    field, size = net.encode(first, second), (30, 50)
+    alone = [field.sample(t, size) for t in (0, 1)]
+    before, after = net.flows(other, first), net.flows(second, other)
+    seen = [[field.among(*told).sample(t, size) for t in (0, 1)] for told in ((before, None), (None, after)) * 2]
+    both = [field.among(before, after).sample(t, size) for t in (0, 1)]
+    for t in (0, 1):
+        different = [alone[t], seen[0][t], seen[1][t], both[t]]
+        assert not any(torch.equal(a, b) for a, b in itertools.combinations(different, 2))
+        assert torch.equal(seen[0][t], seen[2][t])
+        assert torch.equal(seen[1][t], seen[3][t])
+    still = [net.flows(first, first), net.flows(second, second)]
+    assert not any(flows.telling.any() for flows in still)
+    for t in (0, 1):
+        assert torch.equal(field.among(*still).sample(t, size), alone[t])
+        assert torch.equal(field.among(None, None).sample(t, size), alone[t])

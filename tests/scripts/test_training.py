@@ -105,6 +105,40 @@ def test_pans_are_exact(photos: Path) -> None:
     assert motions > 12
 
 
+def test_frames_follow_one_another_evenly_enough_to_be_neighbours(photos: Path) -> None:
+    """The middle frame is what its truth becomes; the one beyond lies as far from the last as the middle one."""
+    from training.pans import Pans
+    from training.photographs import Photographs, load
+    from training.sample import Kind, shrink
+
+    from vs_videoinr.model.motion import warp
+
+    images, kind = load(photos, CPU), Kind(3, 48, 1000, 0.0)
+    clean = 0
+    for number in range(8):
+        for source in (Pans(images, kind, 6, seed=2), Photographs(images, kind, 6, seed=2)):
+            batch = source.make(number)
+            assert batch.middle is not None
+            assert batch.beyond is not None
+            middle, target = batch.middle
+            if torch.equal(shrink(batch.targets[1].rgb, (48, 48)), batch.frame0):  # one of those that are not disturbed
+                assert torch.equal(shrink(target.rgb, (48, 48)), middle)
+                clean += 1
+        batch = Pans(images, kind, 6, seed=2).make(number)
+        assert batch.middle is not None
+        assert batch.beyond is not None
+        assert batch.flow is not None
+        t, there = batch.middle[1].t, batch.flow[:3]
+        for one, other, share in (
+            (batch.frame0, batch.middle[0], t),
+            (batch.middle[0], batch.frame1, 1 - t),
+            (batch.frame1, batch.beyond, 1 - t),
+        ):
+            moved = (warp(other, there * share) - one).abs()[..., 10:-10, 10:-10].mean()
+            assert moved < 0.3 * (other - one).abs()[..., 10:-10, 10:-10].mean() + 0.02
+    assert clean > 10
+
+
 def test_drawings_have_edges_that_lie_anywhere_between_pixels(photos: Path) -> None:
     from training.drawings import draw
     from training.photographs import load
@@ -278,7 +312,12 @@ def train(photos: Path, tmp_path: Path) -> Train:
     _named(CLIP, clips)
 
     def run(
-        folder: str, steps: int, workers: int = 0, blocks: int = 1, shares: dict[str, float] | None = None, **more: str
+        folder: str,
+        steps: int,
+        workers: int = 0,
+        blocks: int = 1,
+        shares: dict[str, float] | None = None,
+        **more: object,
     ) -> Path:
         config = {
             "name": "tiny",
@@ -301,6 +340,8 @@ def train(photos: Path, tmp_path: Path) -> Train:
             },
             "budget": {"minutes": 1e6, "steps": steps},
             "motion_share": 0.0,
+            "learn": [""],
+            "neighbours": 0.3,
             "rate": 0.001,
             "motion_rate": 0.001,
             "warmup": 1000000,  # the rate must not depend on where this run is to end
@@ -337,6 +378,15 @@ def test_pictures_alone_teach_detail_and_leave_motion_as_it_was(train: Train) ->
     assert moving
     assert all(torch.equal(first[name], later[name]) for name in moving)
     assert not torch.equal(first["decoder.detail.weight"], later["decoder.detail.weight"])
+
+
+def test_only_what_is_named_learns(train: Train) -> None:
+    neighbours = {"learn": ["decoder.backprojection"], "neighbours": 1}
+    first, later = (load_file(train("named", steps, **neighbours)) for steps in (1, 6))
+    learned = {name for name in first if not torch.equal(first[name], later[name])}
+    assert {f"decoder.backprojection.rounds.{n}.gather.weight" for n in range(3)} <= learned
+    assert "decoder.backprojection.trust.bias" in learned
+    assert all(name.startswith("decoder.backprojection.") for name in learned)
 
 
 def test_a_deeper_network_begins_where_a_shallower_one_ended(train: Train) -> None:

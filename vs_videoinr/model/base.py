@@ -16,28 +16,40 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from vs_videoinr.model.exposure import Exposure
+
 #: Tensor names of a checkpoint and their shapes.
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class Flows:
-    """How a pair of frames moves: what its neighbours want to know of it. (B, 2, h, w) in low-resolution pixels."""
+    """A pair of frames and how it moves: what its neighbours want to know. (B, 2, h, w) in low-resolution pixels."""
 
+    frame0: Tensor  # (B, 3, h, w)
+    frame1: Tensor
     onward: Tensor  # from frame 0 to frame 1
     back: Tensor  # from frame 1 to frame 0
     unseen: Tensor  # (B, 1, h, w) bool: where there is nothing that could be seen to move
+    telling: Tensor  # (B, 1, h, w) bool: where one frame can show of the other what that does not show itself
+    exposure: Exposure
+
+    def reversed(self) -> Flows:
+        """The same pair the other way round."""
+        return Flows(
+            self.frame1, self.frame0, self.back, self.onward, self.unseen, self.telling, self.exposure.reversed()
+        )
 
     def nbytes(self) -> int:
-        """Bytes of tensor memory."""
-        return self.onward.nbytes + self.back.nbytes + self.unseen.nbytes
+        """Bytes of tensor memory, but for what is next to nothing."""
+        return sum(value.nbytes for value in vars(self).values() if isinstance(value, Tensor))
 
 
 class VideoField(ABC):
     """A pair of frames, ready to be sampled at any time between them and at any size."""
 
     def among(self, before: Flows | None, after: Flows | None) -> VideoField:  # noqa: ARG002
-        """The same pair, knowing how the pair `before` it moves, which ends with its frame 0, and the one `after` it.
+        """The same pair, knowing of the pair `before` it, which ends with its frame 0, and of the one `after` it.
 
         None where that is not known. Nothing changes for networks that do not mind (`Network.minds_neighbours`).
         """

@@ -12,6 +12,7 @@ COARSE = 4  # pixels a side of the squares whose means tell how a frame is expos
 NOTICED = 1.5 / 255  # by how much more the colours of frames differ, at least, if they are exposed differently
 EXPLAINED = 0.4  # share of that difference that is left, at most, if it is exposure
 LEAST = 1 / 255  # contrast of a frame in which anything can be seen
+FAINTER = 2.0  # of how many times the contrast a frame cannot tell detail: its own is rounded too much
 STRONGEST = 20.0  # what is fainter than the other frame by more has nothing in it but rounding
 
 
@@ -60,6 +61,19 @@ class Exposure:
             for frame, gain, offset in zip((frame0, frame1), self.gains, self.offsets, strict=True)
         )
         return first, second
+
+    def reversed(self) -> Exposure:
+        """The same for the frames in the other order."""
+        return Exposure(self.gains[::-1], self.offsets[::-1])
+
+    def like_first(self, frame1: Tensor) -> Tensor:
+        """The second frame as if it were exposed like the first one, which stays as it is."""
+        changed = (frame1 * self.gains[1] + (self.offsets[1] - self.offsets[0])) / self.gains[0]
+        return changed.to(frame1.dtype)
+
+    def close(self) -> Tensor:
+        """Whether neither frame is so much fainter that its rounding would show in the other, (B, 1, 1, 1) bool."""
+        return torch.maximum(*self.gains) < FAINTER
 
     def shares(self) -> tuple[Tensor, Tensor]:
         """How much of the contrast that both have in `alike` is in each, (B, 1, 1, 1)."""

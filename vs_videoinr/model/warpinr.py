@@ -7,6 +7,7 @@ features are sampled there and a sine network turns them into RGB) and changes w
   pictures themselves say (`motion.py`);
 * both frames are enlarged once per pair and size: bicubic, and a difference from it that the network says for every
   sixteenth of a low-resolution pixel, brought to the size asked for like any picture; none at the frames' own size;
+* that difference is made better by what the frames around one show of it (`backprojection.py`);
 * a picture at time t is both, warped and blended with occlusion weights, and repaired where they disagree. All of that
   is found on the low-resolution grid; where nothing changes, or there is nothing to be seen, nothing moves, so a still
   picture stays still (`stillness.py`);
@@ -19,14 +20,16 @@ from __future__ import annotations
 
 import copy
 import math
+import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vs_videoinr.errors import ModelError
+from vs_videoinr.model.backprojection import CONTRAST, FINE, LOST, BackProjection, Neighbour
 from vs_videoinr.model.base import Flows, Network, Shapes, VideoField
 from vs_videoinr.model.exposure import Exposure
 from vs_videoinr.model.motion import (
@@ -44,9 +47,6 @@ from vs_videoinr.model.motion import (
 )
 from vs_videoinr.model.stillness import Stillness, at_rest
 
-FINE = 4  # detail is said for FINE x FINE places of every low-resolution pixel, and interpolated between them
-CONTRAST = 8.0  # brings differences of colours to the size of features
-LOST = 4.0  # pixels: a way there and back that ends farther off than this tells no more than that it is lost
 REPAIR = 0.25  # of what the frames disagree by around a place, at most, is added to what they show there
 BEND = 0.8  # of what the frames around a pair say of how its motion changes; flows are not exact, and less errs less
 CHUNK = 1 << 16  # output pixels warped at a time: beside what is kept, sampling takes little, and can be abandoned
@@ -62,6 +62,7 @@ class WarpINRConfig:
     width: int = 64  # channels of the feature maps
     blocks: int = 8  # residual blocks of the trunk
     lattice: int = 32  # channels of the network that finds what there is at time t
+    rounds: int = 3  # of back-projection; with 0 a frame is enlarged without what its neighbours show
 
 
 def _unit(frame: Tensor, multiple: int) -> Tensor:
@@ -78,10 +79,39 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(image, size=size, mode="bicubic", antialias=True, align_corners=False)
 
 
-def _told(flow: Tensor, still: Stillness) -> Flows:
+def _told(frames: tuple[Tensor, Tensor], flow: Tensor, still: Stillness, exposure: Exposure) -> Flows:
     """What a pair's neighbours are told: `flow` (2B, 2, H, W) in both directions, of which the pair has (h, w)."""
     onward, back = flow[..., : still.rest.shape[-2], : still.rest.shape[-1]].contiguous().chunk(2)
-    return Flows(onward, back, still.reach > still.rest)
+    return Flows(*frames, onward, back, still.reach > still.rest, (still.reach == 0) & exposure.close(), exposure)
+
+
+def _followed(pairs: list[Flows | None]) -> list[Neighbour]:
+    """What the first frame of `pairs` that follow one another sees of all other frames, until one pair is not known.
+
+    All of them are exposed like that first one.
+    """
+    seen: list[Neighbour] = []
+    for number, pair in enumerate(pairs):
+        if pair is None:
+            break
+        frame, there, back, telling = pair.frame1, pair.onward, pair.back, pair.telling
+        for before in pairs[: number + 1][::-1]:
+            assert before is not None
+            frame = before.exposure.like_first(frame)
+        if seen:
+            last = seen[-1]
+            there, back = last.there + warp(there, last.there), back + warp(last.back, back)
+            telling = last.known & (warp(pair.telling.float(), last.there) > 0.5)
+        seen.append(Neighbour(frame, there, back, telling))
+    return seen
+
+
+@dataclass(frozen=True)
+class _Large:
+    """A frame at the size asked for last, and what was known of the pairs around then."""
+
+    picture: Tensor
+    around: tuple[Flows | None, Flows | None]
 
 
 class Decoder(nn.Module):
@@ -94,6 +124,7 @@ class Decoder(nn.Module):
         super().__init__()
         lattice = config.lattice
         self.detail = nn.Conv2d(config.width, 3 * FINE**2, 3, padding=1)
+        self.backprojection = BackProjection(config.width, config.rounds) if config.rounds else None
         # Applied to the maps before they are warped (sampling and a linear layer commute).
         self.time0 = nn.Conv2d(config.width, lattice, 1)
         self.time1 = nn.Conv2d(config.width, lattice, 1, bias=False)
@@ -159,6 +190,7 @@ class WarpField(VideoField):
     ) -> None:
         self.decoder = decoder
         self._flows = told
+        self._around: tuple[Flows | None, Flows | None] = None, None
         self._turns: tuple[Tensor, Tensor] | None = None
         self.frame0, self.frame1 = frame0, frame1
         self.exposure = exposure
@@ -167,12 +199,9 @@ class WarpField(VideoField):
         # back to the network's own precision: training works under autocast
         own = frame0.dtype
         self.time0, self.time1 = decoder.time0(maps[0]).to(own), decoder.time1(maps[1]).to(own)
-        # what is of one colour, as bars above and below a film, stays so
-        self.detail0, self.detail1 = (
-            (decoder.detail(one) * share * ~blank).to(own)
-            for one, share, blank in zip(maps, exposure.shares(), still.blank.chunk(2), strict=True)
-        )
-        self._large: dict[int, Tensor] = {}
+        self._maps = tuple(one.to(own) for one in maps)
+        self._blank = still.blank.chunk(2)
+        self._large: dict[int, _Large] = {}
 
     @property
     def flows(self) -> Flows:
@@ -184,6 +213,7 @@ class WarpField(VideoField):
         own = self._flows
         nothing = torch.zeros_like(own.onward)
         field = copy.copy(self)
+        field._around = before, after
         # by how much the motion of what either frame shows changes, from pair to pair
         field._turns = (
             nothing if before is None else (own.onward + before.back) * ~(own.unseen | before.unseen),
@@ -232,15 +262,33 @@ class WarpField(VideoField):
 
     def _enlarged(self, number: int, size: tuple[int, int]) -> Tensor:
         """Frame 0 or 1 at the size asked for, float32 (B, 3, *size): bicubic, and its detail. The last size is kept."""
-        if any(kept.shape[-2:] != size for kept in self._large.values()):
-            self._large.clear()
-        if number not in self._large:
-            frame, detail = ((self.frame0, self.detail0), (self.frame1, self.detail1))[number]
+        kept = self._large.get(number)
+        known = kept is not None and all(map(operator.is_, kept.around, self._around))
+        if kept is None or not known or kept.picture.shape[-2:] != size:
+            frame = (self.frame0, self.frame1)[number]
             large = resize(frame, size)
             if frame.shape[-2:] != size:  # at its own size a frame has all its detail
-                large = large + resize(F.pixel_shuffle(detail, FINE), size)
-            self._large[number] = large
-        return self._large[number]
+                large = large + resize(F.pixel_shuffle(self._detail(number), FINE), size)
+            self._large[number] = kept = _Large(large, self._around)
+        return kept.picture
+
+    def _detail(self, number: int) -> Tensor:
+        """What frame 0 or 1 has in addition to its bicubic enlargement, float32 (B, 3·FINE², h, w)."""
+        maps, decoder = self._maps[number], self.decoder
+        detail: Tensor = decoder.detail(maps).float()
+        if decoder.backprojection is not None:
+            frame = self.exposure.alike(self.frame0, self.frame1)[number]
+            detail = decoder.backprojection.improve(frame, detail, maps, self._neighbours(number))
+        # what is of one colour, as bars above and below a film, stays so
+        return detail * self.exposure.shares()[number] * ~self._blank[number]
+
+    def _neighbours(self, number: int) -> list[Neighbour]:
+        """All other frames that are known, as frame 0 or 1 sees them, exposed like the one with more contrast."""
+        before, after = self._around
+        onward = [self._flows, after][number:]
+        back = [pair and pair.reversed() for pair in (before, self._flows)[: 1 + number]][::-1]
+        seen = _followed(onward) + _followed(back)
+        return [replace(one, frame=self.exposure.alike(one.frame, one.frame)[number]) for one in seen]
 
     def _between(
         self, t: float, size: tuple[int, int], check: Callable[[], None]
@@ -283,7 +331,7 @@ class WarpField(VideoField):
 
     def nbytes(self) -> int:
         """See `VideoField.nbytes`."""
-        tensors = (*vars(self).values(), *self._large.values())
+        tensors = (*vars(self).values(), *self._maps, *(large.picture for large in self._large.values()))
         return sum(v.nbytes for v in tensors if isinstance(v, Tensor)) + self._flows.nbytes()
 
 
@@ -334,6 +382,9 @@ class WarpINR(Network):
             width=channels("fuse.weight"),
             blocks=sum(name.startswith("trunk.") and name.endswith(".conv1.weight") for name in shapes),
             lattice=channels("decoder.time_flow.weight", 1),
+            rounds=sum(
+                name.startswith("decoder.backprojection.") and name.endswith(".gather.weight") for name in shapes
+            ),
         )
 
     def declared(self) -> dict[str, str | int | float | bool]:
@@ -359,7 +410,7 @@ class WarpINR(Network):
         still = Stillness.between(frame0, frame1)
         reach = _unit(torch.cat((still.reach, still.reach)), self._multiple)
         flow = flows[-1] * (1 - at_rest(reach, flows[-1]))
-        told = _told(flow, still)
+        told = _told((frame0, frame1), flow, still, exposure)
         error = (this - warp(this.roll(batch, 0), flow)).abs() * CONTRAST
         other = warp(levels[0].roll(batch, 0), flow)
         # Nothing, except where something is hidden. Where there is nothing to see, as in black frames, it can lead
@@ -390,10 +441,11 @@ class WarpINR(Network):
         """See `Network.flows`."""
         weight = self.fuse.weight
         frame0, frame1 = (f.to(device=weight.device, dtype=weight.dtype) for f in (frame0, frame1))
-        flow = self.flow_levels(frame0, frame1)[-1]
+        exposure = Exposure.between(frame0, frame1)
+        flow = self._motion(self._both(*exposure.alike(frame0, frame1)))[1][-1]
         still = Stillness.between(frame0, frame1)
         reach = _unit(torch.cat((still.reach, still.reach)), self._multiple)
-        return _told(flow * (1 - at_rest(reach, flow)), still)
+        return _told((frame0, frame1), flow * (1 - at_rest(reach, flow)), still, exposure)
 
     def flow_levels(self, frame0: Tensor, frame1: Tensor) -> list[Tensor]:
         """The flows of `encode_with_flows` without what follows them, for training the motion alone."""

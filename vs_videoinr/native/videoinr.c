@@ -194,7 +194,7 @@ typedef struct Engine {
     int same_size;  /* the output is like the clip: source frames may pass */
     int vfr;        /* durations follow those of the source frames */
     int cuts;       /* IGNORE_CUTS, HOLD or SWITCH */
-    int around;     /* the frames around a pair tell of its motion, too */
+    int around;     /* the frames around a pair tell of its motion and detail, too */
     VSVideoFormat alpha; /* of the transparency that the clip's frames carry; cfUndefined: none */
     int yuv;        /* a matrix is needed */
     int subsampled; /* a chroma location is used */
@@ -438,6 +438,7 @@ typedef struct Render {
     int what;
     int last; /* frame of the clip */
     const VSFrame *source, *picture; /* the source frame that was shown as it is last, and how that looks */
+    const VSFrame *companion;        /* the frame before it, with which it was made; NULL: it was made alone */
 } Render;
 
 /* The planes of a frame that may be missing: None. */
@@ -524,23 +525,50 @@ static int evenly(const VSFrame *one, const VSFrame *other, const VSAPI *vsapi) 
     return lasts[0] <= 1.2 * lasts[1] && lasts[1] <= 1.2 * lasts[0];
 }
 
-/* A source frame as it looks in the output: made once for all the times that it is shown. */
-static VSFrame *show(Render *r, int number, const VSFrame *source, char *message, VSCore *core, const VSAPI *vsapi) {
+/* A source frame as it looks in the output: made once for all the times that it is shown. `companion` is the frame before
+ * it where that shows more of it, or NULL. */
+static VSFrame *show(Render *r, int number, const VSFrame *source, const VSFrame *companion, char *message,
+                     VSCore *core, const VSAPI *vsapi) {
     if (r->engine->same_size)
         return vsapi->copyFrame(source, core);
-    if (!r->picture || !equal(r->source, source, vsapi)) {
+    int alike = r->picture && equal(r->source, source, vsapi) && !r->companion == !companion &&
+                (!companion || equal(r->companion, companion, vsapi));
+    if (!alike) {
         VSFrame *picture = vsapi->newVideoFrame(&r->output.format, r->output.width, r->output.height,
                                                 r->what == PICTURE ? source : NULL, core);
-        if (!render_pair(r, number, number, 0.0, NULL, source, source, NULL, picture, message, vsapi)) {
+        int made = companion ? render_pair(r, number - 1, number, 1.0, NULL, companion, source, NULL, picture, message,
+                                           vsapi)
+                             : render_pair(r, number, number, 0.0, NULL, source, source, NULL, picture, message, vsapi);
+        if (!made) {
             vsapi->freeFrame(picture);
             return NULL;
         }
         vsapi->freeFrame(r->source);
+        vsapi->freeFrame(r->companion);
         vsapi->freeFrame(r->picture);
         r->source = vsapi->addFrameRef(source);
+        r->companion = companion ? vsapi->addFrameRef(companion) : NULL;
         r->picture = picture;
     }
     return vsapi->copyFrame(r->picture, core);
+}
+
+/* Whether neighbours show something of a source frame at its own time: detail, where it is enlarged. */
+static int detailed(const Render *r) {
+    return r->engine->around && r->what != MOTION && !r->engine->same_size;
+}
+
+/* Whether the network wants to see the frames around a pair, which tell of motion in it and of detail. */
+static int looks_around(const Render *r, const Place *place) {
+    return detailed(r) || (r->engine->around && place->right != place->left && place->t > 0);
+}
+
+/* Whether a source frame that is shown as it is ends a scene: the frame before it is its only neighbour then. One that is
+ * repeated has none, for it must look the same again. */
+static int ends_scene(const Render *r, const Place *place, const VSFrame *previous, const VSFrame *left,
+                      const VSFrame *right, const VSAPI *vsapi) {
+    return detailed(r) && previous && (place->right == place->left || !equal(left, right, vsapi)) &&
+           goes_on(previous, left, vsapi);
 }
 
 static const VSFrame *VS_CC render_frame(int n, int reason, void *instance, void **frame_data, VSFrameContext *context,
@@ -560,7 +588,7 @@ static const VSFrame *VS_CC render_frame(int n, int reason, void *instance, void
         }
         *frame_data = place;
         vsapi->requestFrameFilter(place->left, r->marked, context);
-        int around = r->engine->around && place->t > 0;
+        int around = looks_around(r, place);
         if (place->right != place->left)
             vsapi->requestFrameFilter(place->right, around ? r->marked : r->node, context);
         if (place->left > 0 && (around || place->t == 0))
@@ -575,7 +603,7 @@ static const VSFrame *VS_CC render_frame(int n, int reason, void *instance, void
         return NULL;
     }
 
-    int around = r->engine->around && place->t > 0;
+    int around = looks_around(r, place);
     VSNode *beside = around ? r->marked : r->node;
     const VSFrame *left = vsapi->getFrameFilter(place->left, r->marked, context);
     const VSFrame *right = place->right == place->left ? vsapi->addFrameRef(left)
@@ -600,9 +628,11 @@ static const VSFrame *VS_CC render_frame(int n, int reason, void *instance, void
             vsapi->freeFrame(output);
             output = NULL;
         }
+    } else if (shown == LEFT) {
+        const VSFrame *companion = ends_scene(r, place, previous, left, right, vsapi) ? previous : NULL;
+        output = show(r, place->left, left, companion, message, core, vsapi);
     } else {
-        output = show(r, shown == LEFT ? place->left : place->right, shown == LEFT ? left : right, message, core,
-                      vsapi);
+        output = show(r, place->right, right, NULL, message, core, vsapi);
     }
     vsapi->freeFrame(next);
     vsapi->freeFrame(previous);
@@ -621,6 +651,7 @@ static void VS_CC render_free(void *instance, VSCore *core, const VSAPI *vsapi) 
     (void)core;
     Render *r = instance;
     vsapi->freeFrame(r->source);
+    vsapi->freeFrame(r->companion);
     vsapi->freeFrame(r->picture);
     vsapi->freeNode(r->marked);
     vsapi->freeNode(r->node);

@@ -1,0 +1,148 @@
+"""Detail that a frame's neighbours saw: iterated back-projection (Irani and Peleg, 1991), and what a network adds.
+
+A low-resolution frame is what the enlarged one would look like if it were reduced. So are its neighbours, of what lies
+elsewhere in them by fractions of a pixel: where they do not look so, they say what is missing. Each round compares all
+of them with what the enlarged frame predicts, brings what is left over back to its places, and changes the detail by
+it. A few rounds of that alone help already; the network learns whom to trust where, and how to go on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vs_videoinr.model.interrupt import between_layers
+from vs_videoinr.model.motion import SLOPE, ResidualBlock, pixel_grid, sample_at, start_small, warp
+
+FINE = 4  # detail is said for FINE x FINE places of every low-resolution pixel, and interpolated between them
+CONTRAST = 8.0  # brings differences of colours to the size of features
+MOST = 0.06  # of what is left over, at most, is believed
+LOST = 4.0  # pixels: a way there and back that ends farther off than this tells no more than that it is lost
+WEIGHT = 0.5  # of a neighbour that is trusted, where the frame itself has 1
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """Another frame (B, 3, h, w), and the ways to it and back (B, 2, h, w), low-resolution pixels."""
+
+    frame: Tensor
+    there: Tensor  # from the frame that is enlarged
+    back: Tensor
+    known: Tensor  # (B, 1, h, w) bool: where it can have something to say
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A neighbour as every round needs it."""
+
+    frame: Tensor  # (B, 3, h, w)
+    where: Tensor  # (B, 2, h, w): where its pixels lie in the enlarged frame
+    back: Tensor  # (B, 2, FINE·h, FINE·w): where the enlarged frame's pixels lie in it
+    trust: Tensor  # (B, 1, h, w)
+    fine_trust: Tensor  # (B, 1, FINE·h, FINE·w)
+
+
+def _reduction() -> Tensor:
+    """What an antialiased bicubic reduction (a = -0.5) to a FINE-th weighs the fine places around one with."""
+    x = torch.arange(1 - 2 * FINE, 2 * FINE).abs() / FINE
+    near, far = (1.5 * x - 2.5) * x**2 + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
+    weights = torch.where(x < 1, near, far)
+    return weights / weights.sum()
+
+
+def _reduced(fine: Tensor) -> Tensor:
+    """What reducing would make of (B, 3, H, W) around every place of it."""
+    weights = _reduction().to(fine)
+    reach, planes = len(weights) // 2, fine.shape[1]
+    # convolutions of single planes are several times faster in this layout
+    fine = F.pad(fine, (reach,) * 4, mode="replicate").contiguous(memory_format=torch.channels_last)
+    with torch.autocast(fine.device.type, enabled=False):  # what is left over is finer than half precision
+        fine = F.conv2d(fine, weights.view(1, 1, 1, -1).expand(planes, -1, -1, -1), groups=planes)
+        return F.conv2d(fine, weights.view(1, 1, -1, 1).expand(planes, -1, -1, -1), groups=planes)
+
+
+def _enlarged(coarse: Tensor) -> Tensor:
+    return F.interpolate(coarse, scale_factor=FINE, mode="bicubic", antialias=True, align_corners=False)
+
+
+def _spread(coarse: Tensor) -> Tensor:
+    return F.interpolate(coarse, scale_factor=FINE, mode="bilinear", align_corners=False)
+
+
+def _believed(left: Tensor) -> Tensor:
+    """What is left over, but where it is so much that something else is wrong: of that MOST, of the same sign."""
+    return left * (MOST / left.abs().clamp_min(MOST))
+
+
+class Round(nn.Module):
+    """What is changed in one round: feature maps (B, width, h, w) by what was left over, and detail by the maps."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        places = 3 * FINE**2
+        self.gather = nn.Conv2d(width + 3 + places + 1, width, 3, padding=1)
+        self.block = ResidualBlock(width)
+        self.change = nn.Conv2d(width, places, 3, padding=1)
+        self.pace = nn.Parameter(torch.ones(()))
+        start_small(self.change)
+
+    def forward(self, maps: Tensor, own: Tensor, others: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
+        """What the frame `own` (B, 3, h, w) and `others` (B, 3, FINE·h, FINE·w) say → maps, and a change of the detail.
+
+        `trust` (B, 1, h, w) is what all others were weighed with together.
+        """
+        told = [own * CONTRAST, F.pixel_unshuffle(others * CONTRAST, FINE), trust]
+        gathered = self.gather(torch.cat((maps, *(part.to(maps.dtype) for part in told)), 1))
+        maps = self.block(maps + F.leaky_relu(gathered, SLOPE))
+        return maps, self.pace * (_enlarged(own) + others) + F.pixel_shuffle(self.change(maps).float(), FINE)
+
+
+class BackProjection(nn.Module):
+    """Detail of a frame, changed by what its neighbours say. `width` channels of feature maps, `rounds` of changes."""
+
+    def __init__(self, width: int, rounds: int) -> None:
+        super().__init__()
+        self.clues = nn.Conv2d(3 + 3 + 2 + 2, 16, 3, padding=1)
+        self.trust = nn.Conv2d(16, 1, 3, padding=1)
+        self.rounds = nn.ModuleList(Round(width) for _ in range(rounds))
+        assert self.trust.bias is not None
+        nn.init.constant_(self.trust.bias, 1.0)  # until it knows better it believes
+
+    def improve(self, frame: Tensor, detail: Tensor, maps: Tensor, neighbours: Sequence[Neighbour]) -> Tensor:
+        """Improve `detail` (B, 3·FINE², h, w) of a frame (B, 3, h, w) with feature `maps` (B, width, h, w).
+
+        The result is float32. Neighbours are nothing but added up: their order does not matter.
+        """
+        frame = frame.float()
+        bicubic, detail = _enlarged(frame), F.pixel_shuffle(detail.float(), FINE)
+        seen = [self._seen(frame, neighbour) for neighbour in neighbours]
+        trust = sum((one.trust for one in seen), torch.zeros_like(frame[:, :1]))
+        fine_trust = _spread(trust)
+        for change in self.rounds:
+            between_layers()
+            fine = bicubic + detail
+            again = F.interpolate(fine, size=frame.shape[-2:], mode="bicubic", antialias=True, align_corners=False)
+            own, others = _believed(frame - again), torch.zeros_like(detail)
+            around = _reduced(fine) if seen else fine
+            for one in seen:
+                between_layers()
+                left = _believed(one.frame - sample_at(around, one.where, "bicubic"))
+                others = others + one.fine_trust * sample_at(left, one.back, "bicubic")
+            maps, more = change(maps, own / (1 + trust), others / (1 + fine_trust), trust)
+            detail = detail + more
+        return F.pixel_unshuffle(detail, FINE)
+
+    def _seen(self, frame: Tensor, neighbour: Neighbour) -> _Seen:
+        height, width = frame.shape[-2:]
+        other, there, back = neighbour.frame.float(), neighbour.there, neighbour.back
+        error = (frame - warp(other, there)) * CONTRAST
+        round_trip = (there + warp(back, there)).clamp(-LOST, LOST)
+        clues = torch.cat((error, error.abs(), round_trip, round_trip.abs()), 1).to(self.clues.weight.dtype)
+        trust = self.trust(F.leaky_relu(self.clues(clues), SLOPE)).float().sigmoid() * (WEIGHT * neighbour.known)
+        places = (pixel_grid(FINE * height, FINE * width, frame) + 0.5) / FINE - 0.5
+        where = (pixel_grid(height, width, frame) + back + 0.5) * FINE - 0.5
+        return _Seen(other, where, places + _spread(there), trust, _spread(trust))
