@@ -381,8 +381,9 @@ def test_pictures_alone_teach_detail_and_leave_motion_as_it_was(train: Train) ->
 
 
 def test_only_what_is_named_learns(train: Train) -> None:
-    neighbours = {"learn": ["decoder.backprojection"], "neighbours": 1}
-    first, later = (load_file(train("named", steps, **neighbours)) for steps in (1, 6))
+    first, later = (
+        load_file(train("named", steps, learn=["decoder.backprojection"], neighbours=1, warmup=1)) for steps in (1, 6)
+    )
     learned = {name for name in first if not torch.equal(first[name], later[name])}
     assert {f"decoder.backprojection.rounds.{n}.gather.weight" for n in range(3)} <= learned
     assert "decoder.backprojection.trust.bias" in learned
