@@ -36,10 +36,10 @@ def sample_at(image: Tensor, position: Tensor, mode: str = "bilinear") -> Tensor
     return F.grid_sample(image.float(), grid, mode=mode, padding_mode="border", align_corners=False).to(image.dtype)
 
 
-def warp(image: Tensor, flow: Tensor) -> Tensor:
+def warp(image: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
     """Fetch (B, C, h, w) `image` from where `flow` (B, 2, h, w) leads."""
     height, width = flow.shape[-2:]
-    return sample_at(image, pixel_grid(height, width, flow) + flow)
+    return sample_at(image, pixel_grid(height, width, flow) + flow, mode)
 
 
 def enlarge(flow: Tensor) -> Tensor:
@@ -66,39 +66,69 @@ def _around(values: Tensor, reach: int) -> Tensor:
     return F.avg_pool2d(F.avg_pool2d(values, (1, side), 1), (side, 1), 1)
 
 
+def _tent(values: Tensor, reach: int) -> Tensor:
+    """Means over the square of `reach` pixels around each, weighed the less the farther off."""
+    return _around(_around(values, (reach + 1) // 2), reach // 2)
+
+
 def _slopes(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Central differences in x and y."""
-    wide = F.pad(image, (1, 1, 1, 1), mode="replicate")
-    return (wide[..., 1:-1, 2:] - wide[..., 1:-1, :-2]) / 2, (wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]) / 2
+    """Differences in x and y over five pixels; over three, what is fine would seem less steep than it is."""
+    height, width = image.shape[-2:]
+    wide = F.pad(image, (2, 2, 2, 2), mode="replicate")
+    x = [wide[..., 2:-2, i : i + width] for i in range(5)]
+    y = [wide[..., i : i + height, 2:-2] for i in range(5)]
+    return tuple((8 * (line[3] - line[1]) - (line[4] - line[0])) / 12 for line in (x, y))  # type: ignore[return-value]
 
 
 def sharpen(flow: Tensor, a: Tensor, b: Tensor, reach: int, damping: float) -> Tensor:
     """Improve a flow from image `a` to `b` to fractions of a pixel, by what the pictures themselves say.
 
     Lucas and Kanade's method (1981), three steps of at most a pixel each: the displacement that best explains, in the
-    square of `reach` around each pixel, how the images still differ; taken where it does explain more. A network that
+    square of `reach` around each pixel, how the images still differ; taken where it does explain more. Images are
+    sampled bicubically: what bilinear sampling blurs would be taken for motion. A network that
     estimates flow is good at finding about where something went, and this at saying exactly where. Nothing in it is
     learned, and the gradient passes by it.
     """
     with torch.no_grad():
         better = flow
         a, b = a.float(), b.float()
-        slopes_a, seen = _slopes(a), warp(b, flow)
+        slopes_a, seen = _slopes(a), warp(b, flow, "bicubic")
         for _ in range(3):
             between_layers()
             miss = a - seen
             x, y = ((one + other) / 2 for one, other in zip(slopes_a, _slopes(seen), strict=True))
             products = torch.stack([(p * q).sum(1) for p, q in ((x, x), (x, y), (y, y), (x, miss), (y, miss))], 1)
-            xx, xy, yy, x_miss, y_miss = _around(products, reach).unbind(1)
+            xx, xy, yy, x_miss, y_miss = _tent(products, reach).unbind(1)
             xx, yy = xx + damping, yy + damping
             step = torch.stack((yy * x_miss - xy * y_miss, xx * y_miss - xy * x_miss), 1)
             step = step / (xx * yy - xy * xy)[:, None]
             step = step / step.square().sum(1, keepdim=True).sqrt().clamp_min(1)
-            tried = warp(b, better + step)
-            before, after = (_around(error.square().sum(1, keepdim=True), reach) for error in (miss, a - tried))
+            tried = warp(b, better + step, "bicubic")
+            before, after = (_tent(error.square().sum(1, keepdim=True), reach) for error in (miss, a - tried))
             closer = after < before
             better, seen = torch.where(closer, better + step, better), torch.where(closer, tried, seen)
     return flow + (better - flow.detach())
+
+
+def settle(flow: Tensor) -> Tensor:
+    """Even out the noise that is left in the flows (2B, 2, h, w) of pairs, both directions one after the other.
+
+    What the one direction says of a place and what the other does are two estimates of the same, and so are those of
+    its neighbours: their mean errs less. Where they differ by more than noise would, they are of different things, and
+    stay as they are. Nothing in it is learned, and the gradient passes by it.
+    """
+    with torch.no_grad():
+        settled = flow
+        other = -warp(settled.roll(flow.shape[0] // 2, 0), settled)
+        settled = settled + (other - settled) / 2 * _near(settled, other, 0.5)
+        mean = _around(settled, 2)
+        settled = torch.where(_near(settled, mean, 0.2), mean, settled)
+    return flow + (settled - flow.detach())
+
+
+def _near(a: Tensor, b: Tensor, distance: float) -> Tensor:
+    """Where two flows (B, 2, h, w) differ by less than a `distance` in pixels: (B, 1, h, w)."""
+    return (a - b).square().sum(1, keepdim=True) < distance**2
 
 
 def reconsider(flow: Tensor, a: Tensor, b: Tensor) -> Tensor:

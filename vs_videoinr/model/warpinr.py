@@ -41,6 +41,7 @@ from vs_videoinr.model.motion import (
     pixel_grid,
     reconsider,
     sample_at,
+    settle,
     sharpen,
     start_small,
     warp,
@@ -468,7 +469,7 @@ class WarpINR(Network):
         flows, hidden = self.flow(levels, [other(level) for level in levels])
         half = F.avg_pool2d(this, 2)
         flow = reconsider(flows[-1], half, other(half))
-        flow = enlarge(sharpen(flow, half, other(half), reach=3, damping=1e-3))
+        flow = enlarge(sharpen(flow, half, other(half), reach=6, damping=1e-3))
         flow = reconsider(flow, this, other(this))
-        flow = sharpen(flow, this, other(this), reach=2, damping=3e-3)
+        flow = settle(sharpen(flow, this, other(this), reach=3, damping=3e-3))
         return levels, [*flows, flow], hidden
