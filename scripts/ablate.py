@@ -3,9 +3,10 @@
 
 Takes one part at a time out of a trained model, which has not learned to do without it, and measures the rest as
 training does (`training/probe.py`: 2x size, 2x rate, PSNR on Y in dB), but knowing the pairs around each; and between
-frames of which the second has faded to a share of LEFT, these by themselves. Then, with everything in place, moves what
-the model made to where the truth has it: what that gains was not wrong, but elsewhere. Prints a Markdown table with
-machine and date.
+frames of which the second has faded to a share of LEFT, these by themselves. Then, with everything in place, tells
+neighbours of motion as the frames show it at their full size, which nobody has: what that gains is what flows are not
+exact enough for. Last, moves what the model made to where the truth has it: what that gains was not wrong, but
+elsewhere. Prints a Markdown table with machine and date.
 """
 
 from __future__ import annotations
@@ -15,24 +16,34 @@ import datetime as dt
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from training.probe import Probe
 
 from vs_videoinr import weights
 from vs_videoinr.model import stillness, warpinr
+from vs_videoinr.model.base import Flows
 from vs_videoinr.model.exposure import Exposure
 from vs_videoinr.model.motion import pixel_grid, sample_at
 from vs_videoinr.model.warpinr import Decoder, WarpField, WarpINR
 
 
 @contextmanager
-def without_exact_flow(_: WarpINR) -> Iterator[None]:
+def without_exact_flow(net: WarpINR) -> Iterator[None]:
     """The flow as the network estimates it."""
-    with patch.object(warpinr, "sharpen", lambda flow, *_, **__: flow):
+    with patch.object(warpinr, "sharpen", lambda flow, *_, **__: flow), without_settling(net):
+        yield
+
+
+@contextmanager
+def without_settling(_: WarpINR) -> Iterator[None]:
+    """The flow with all its noise."""
+    with patch.object(warpinr, "settle", lambda flow: flow):
         yield
 
 
@@ -144,11 +155,37 @@ def moved(net: WarpINR, truth: list[Tensor]) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def told_exactly(probe: Probe) -> Iterator[None]:
+    """What neighbours are told of motion is what the network sees of it in the frames at their full size."""
+    shown = [frame for known in (*probe.triples, *probe.around) for frame in known if frame is not None]
+    full = {Probe.low(frame).numpy().tobytes(): frame for frame in shown}
+    flows, encode = WarpINR.flows, WarpINR.encode
+
+    def exact(net: WarpINR, *pair: Tensor) -> Flows:
+        known = flows(net, *pair)
+        fine = flows(net, *(full[frame.numpy().tobytes()] for frame in pair))
+        ways = [
+            F.interpolate(way, size=known.onward.shape[-2:], mode="area") * (known.onward.shape[-1] / way.shape[-1])
+            for way in (fine.onward, fine.back)
+        ]
+        return replace(known, onward=ways[0], back=ways[1])
+
+    def told(net: WarpINR, *pair: Tensor) -> WarpField:
+        field = encode(net, *pair)
+        field._flows = exact(net, *pair)
+        return field
+
+    with patch.object(WarpINR, "flows", exact), patch.object(WarpINR, "encode", told):
+        yield
+
+
 LEFT = 0.7  # of a frame that fades
 
 VARIANTS: dict[str, Callable[[WarpINR], AbstractContextManager[None]]] = {
     "as it is": whole,
     "without making the flow exact": without_exact_flow,
+    "without evening out its noise": without_settling,
     "without taking over motion from nearby": without_reconsidering,
     "without evening out exposure": without_exposure,
     "without minding what is blank": without_blanks,
@@ -181,6 +218,9 @@ def main() -> None:
             between, source = probe(net)
             fade, _ = fading(net)
         print(f"| `{model}` {name} | {between:.2f} | {source:.2f} | {fade:.2f} |", flush=True)
+    with told_exactly(probe):
+        between, source = probe(net)
+    print(f"| `{model}`, neighbours told of motion as full size shows it | {between:.2f} | {source:.2f} | |")
     with moved(net, [true for first, middle, _ in probe.triples for true in (middle, first)]):
         between, source = probe(net)
     print(f"| `{model}`, moved to where the truth is | {between:.2f} | {source:.2f} | |")

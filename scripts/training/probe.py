@@ -45,13 +45,14 @@ class Probe:
                 self.around.append((before, after))
         middle, source = [], []
         for a, m, b in self.triples:
-            up = [F.interpolate(self._low(f), size=a.shape[-2:], mode="bicubic", align_corners=False) for f in (a, b)]
+            up = [F.interpolate(self.low(f), size=a.shape[-2:], mode="bicubic", align_corners=False) for f in (a, b)]
             middle.append(psnr(luma((up[0] + up[1]).clamp(0, 2) / 2), luma(m)))
             source.append(psnr(luma(up[0].clamp(0, 1)), luma(a)))
         self.blend = sum(middle) / len(middle), sum(source) / len(source)
 
     @staticmethod
-    def _low(frame: Tensor) -> Tensor:
+    def low(frame: Tensor) -> Tensor:
+        """A frame as the network gets it: at half its size, 8 bit."""
         return shrink(frame, (frame.shape[-2] // 2, frame.shape[-1] // 2))
 
     @torch.no_grad()
@@ -59,9 +60,9 @@ class Probe:
         """Mean PSNR in dB of the middle frames and of the first frames."""
         middle, source = [], []
         for (a, m, b), (before, after) in zip(self.triples, self.around, strict=True):
-            field = net.encode(self._low(a), self._low(b)).among(
-                None if before is None else net.flows(self._low(before), self._low(a)),
-                None if after is None else net.flows(self._low(b), self._low(after)),
+            field = net.encode(self.low(a), self.low(b)).among(
+                None if before is None else net.flows(self.low(before), self.low(a)),
+                None if after is None else net.flows(self.low(b), self.low(after)),
             )
             middle.append(psnr(luma(field.sample(0.5, (m.shape[-2], m.shape[-1])).clamp(0, 1)), luma(m)))
             source.append(psnr(luma(field.sample(0, (a.shape[-2], a.shape[-1])).clamp(0, 1)), luma(a)))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vs_videoinr import VideoINR
 from vs_videoinr.model import warpinr
-from vs_videoinr.model.motion import reconsider, sharpen
+from vs_videoinr.model.motion import reconsider, settle, sharpen
 from vs_videoinr.model.warpinr import WarpINR, WarpINRConfig
 
 SMALL = WarpINRConfig(levels=(8, 12, 16), hidden=8, radius=2, width=16, blocks=2, lattice=8)
@@ -204,6 +204,19 @@ def test_a_flow_that_is_nearly_right_is_made_exact() -> None:
     miss = (found - truth).square().sum(1).sqrt()[..., 6:-6, 6:-6]
     assert miss.median() < 0.05
     torch.testing.assert_close(sharpen(torch.zeros_like(guess), first, first, 2, 1e-3), torch.zeros_like(guess))
+
+
+def test_the_noise_of_a_flow_is_evened_out_but_not_what_moves_apart() -> None:
+    """Two halves that slide along each other: less than half of the noise stays, and neither takes over the other's."""
+    truth = torch.zeros(2, 2, 48, 48)
+    truth[0, 0, :24], truth[0, 0, 24:] = 3.0, -2.0
+    truth[1] = -truth[0]
+    noisy = truth + 0.05 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(7))
+    found = settle(noisy)
+    miss, before = ((flow - truth).square().sum(1).sqrt()[..., 4:-4] for flow in (found, noisy))
+    assert miss.mean() < 0.5 * before.mean()
+    assert miss.max() < 0.5
+    torch.testing.assert_close(settle(truth), truth, rtol=0, atol=1e-5)
 
 
 def test_motion_reaches_the_edges_of_what_moves() -> None:
