@@ -85,9 +85,9 @@ def sharpen(flow: Tensor, a: Tensor, b: Tensor, reach: int, damping: float) -> T
 
     Lucas and Kanade's method (1981), three steps of at most a pixel each: the displacement that best explains, in the
     square of `reach` around each pixel, how the images still differ; taken where it does explain more. Images are
-    sampled bicubically: what bilinear sampling blurs would be taken for motion. A network that
-    estimates flow is good at finding about where something went, and this at saying exactly where. Nothing in it is
-    learned, and the gradient passes by it.
+    sampled bicubically: what bilinear sampling blurs would be taken for motion. A network that estimates flow is good
+    at finding about where something went, and this at saying exactly where. Nothing in it is learned, and the gradient
+    passes by it.
     """
     with torch.no_grad():
         better = flow
