@@ -30,7 +30,8 @@ from vs_videoinr.model import stillness, warpinr
 from vs_videoinr.model.base import Flows
 from vs_videoinr.model.exposure import Exposure
 from vs_videoinr.model.motion import pixel_grid, sample_at
-from vs_videoinr.model.warpinr import Decoder, WarpField, WarpINR
+from vs_videoinr.model.warpfield import Decoder, WarpField
+from vs_videoinr.model.warpinr import WarpINR
 
 
 @contextmanager
@@ -123,8 +124,8 @@ def _fine(keep: list[float]) -> Iterator[None]:
 @contextmanager
 def without_detail(_: WarpINR) -> Iterator[None]:
     """Bicubic enlargements, warped, blended and repaired."""
-    detail = WarpField._detail
-    with patch.object(WarpField, "_detail", lambda *known: torch.zeros_like(detail(*known))):
+    details = WarpField._details
+    with patch.object(WarpField, "_details", lambda *known: [torch.zeros_like(one) for one in details(*known)]):
         yield
 
 
@@ -133,6 +134,14 @@ def without_detail_of_neighbours(_: WarpINR) -> Iterator[None]:
     """Every frame enlarged without what others show of it, but for what the trunk makes of a pair."""
     with patch.object(WarpField, "_neighbours", lambda *_: []):
         yield
+
+
+@contextmanager
+def turned(net: WarpINR) -> Iterator[None]:
+    """Frames turned all ways, as `standard` looks at them."""
+    config, net.config = net.config, replace(net.config, turned=True)
+    yield
+    net.config = config
 
 
 @contextmanager
@@ -195,6 +204,7 @@ VARIANTS: dict[str, Callable[[WarpINR], AbstractContextManager[None]]] = {
     "without repair": without_repair,
     "without detail of neighbours": without_detail_of_neighbours,
     "without learned detail": without_detail,
+    "looking at turned frames as well": turned,
 }
 
 
@@ -204,6 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--model", default="lite")
+    parser.add_argument("--rows", nargs="+", choices=VARIANTS, metavar="ROW", help="only these")
     parser.add_argument("--cache", type=Path, default=Path("runs/frames"))
     arguments = parser.parse_args()
     net, model = weights.load(arguments.model), Path(arguments.model).stem
@@ -213,11 +224,13 @@ def main() -> None:
     print(f"Measured {dt.datetime.now(dt.UTC).date()} on {platform.machine()}.\n")
     print("| | between frames | at source times | between frames that fade |\n|---|---|---|---|")
     print(f"| bicubic, blended | {probe.blend[0]:.2f} | {probe.blend[1]:.2f} | {fading.blend[0]:.2f} |")
-    for name, variant in VARIANTS.items():
-        with variant(net):
+    for name in arguments.rows or VARIANTS:
+        with VARIANTS[name](net):
             between, source = probe(net)
             fade, _ = fading(net)
         print(f"| `{model}` {name} | {between:.2f} | {source:.2f} | {fade:.2f} |", flush=True)
+    if arguments.rows:
+        return
     with told_exactly(probe):
         between, source = probe(net)
     print(f"| `{model}`, neighbours told of motion as full size shows it | {between:.2f} | {source:.2f} | |")

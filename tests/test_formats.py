@@ -155,8 +155,7 @@ def test_integers_are_dithered(core: Any, tiny: str) -> None:
 @pytest.fixture(scope="module")
 def neutral(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A model that adds nothing: at scale 1 every frame comes out as it went in, but for the formats' rounding."""
-    sizes = {"hidden": 8, "radius": 1, "width": 8, "blocks": 1, "lattice": 8, "rounds": 0}
-    network = WarpINR(WarpINRConfig(levels=(8, 8), **sizes))
+    network = WarpINR(WarpINRConfig(levels=(8, 8), hidden=8, radius=1, width=8, blocks=1, lattice=8, rounds=0))
     with torch.no_grad():
         for layer in (network.decoder.detail, network.decoder.time_fine):
             for parameter in layer.parameters():

@@ -12,7 +12,8 @@ from vs_videoinr import weights
 from vs_videoinr.errors import ModelError
 from vs_videoinr.model.base import Flows, VideoField
 from vs_videoinr.model.videoinr import VideoINR
-from vs_videoinr.model.warpinr import WarpField, WarpINR, WarpINRConfig
+from vs_videoinr.model.warpfield import WarpField
+from vs_videoinr.model.warpinr import WarpINR, WarpINRConfig
 from vs_videoinr.renderer import Planes, Renderer, RenderError, Span
 
 WIDTH, HEIGHT = 12, 8

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vs_videoinr import VideoINR
-from vs_videoinr.model import warpinr
+from vs_videoinr import ModelError, VideoINR
+from vs_videoinr.model import warpfield
 from vs_videoinr.model.motion import reconsider, settle, sharpen
 from vs_videoinr.model.warpinr import WarpINR, WarpINRConfig
 
@@ -132,7 +132,7 @@ def test_what_a_field_keeps_is_counted(net: WarpINR) -> None:
 def test_chunks_change_nothing(net: WarpINR, monkeypatch: pytest.MonkeyPatch) -> None:
     field = net.encode(*frames(16, 24))
     whole = field.sample(0.3, (56, 84))
-    monkeypatch.setattr(warpinr, "CHUNK", 84 * 5)
+    monkeypatch.setattr(warpfield, "CHUNK", 84 * 5)
     torch.testing.assert_close(field.sample(0.3, (56, 84)), whole, rtol=0, atol=1e-6)
 
 
@@ -159,7 +159,7 @@ def test_sizes_are_read_off_the_checkpoint(net: WarpINR) -> None:
 
 
 def test_work_can_be_abandoned_between_chunks(net: WarpINR, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warpinr, "CHUNK", 48)
+    monkeypatch.setattr(warpfield, "CHUNK", 48)
     field = net.encode(*frames(16, 24))
     calls = []
 
@@ -244,6 +244,52 @@ def test_how_a_pair_moves_is_known_without_encoding_it(net: WarpINR) -> None:
         for name in ("frame0", "frame1", "onward", "back", "unseen", "telling"):
             assert getattr(quick, name).shape[-2:] == size
             assert torch.equal(getattr(quick, name), getattr(whole, name))
+
+
+@pytest.mark.parametrize("size", [(24, 40), (13, 21)])
+def test_turned_pictures_give_the_same_detail_turned(size: tuple[int, int]) -> None:
+    """Of a frame that is held, and whatever its size; a network that looks at it only one way does not do that."""
+    torch.manual_seed(5)
+    once = WarpINR(SMALL).requires_grad_(False).eval()
+    eight = WarpINR(replace(SMALL, turned=True)).requires_grad_(False).eval()
+    eight.load_state_dict(once.state_dict())
+    frame, (height, width) = frames(*size)[0], (2 * size[0], 2 * size[1])
+    for net, most, least in ((once, 1, 1e-3), (eight, 1e-5, 0)):
+        straight = net.encode(frame, frame).sample(0, (height, width))
+        mirrored = net.encode(frame.flip(-1), frame.flip(-1)).sample(0, (height, width)).flip(-1)
+        upright = net.encode(frame.mT, frame.mT).sample(0, (width, height)).mT
+        for other in (mirrored, upright):
+            assert least <= (other - straight).abs().max() <= most
+
+
+def test_what_is_turned_knows_its_neighbours_and_only_the_detail_changes() -> None:
+    torch.manual_seed(5)
+    once = WarpINR(SMALL).requires_grad_(False).eval()
+    eight = WarpINR(replace(SMALL, turned=True)).requires_grad_(False).eval()
+    eight.load_state_dict(once.state_dict())
+    first, second = frames(24, 40)
+    other = frames(24, 40, batch=3)[1][2:]
+    fields = [net.encode(first, second).among(net.flows(other, first), None) for net in (once, eight)]
+    for t in (0, 0.4, 1):
+        pictures = [field.sample(t, (30, 50)) for field in fields]
+        assert 1e-4 < (pictures[0] - pictures[1]).abs().max() < 0.3
+        assert torch.equal(*(field.motion(t, (30, 50)) for field in fields))
+    assert torch.equal(*(field.sample(0.4, (24, 40)) for field in fields))  # where there is no detail to be added
+    alone = eight.encode(first, second)
+    assert not torch.equal(alone.sample(0, (30, 50)), fields[1].sample(0, (30, 50)))
+    eight.train()  # which is looking at everything once, for it takes long enough
+    assert torch.equal(eight.encode(first, second).sample(0, (30, 50)), once.encode(first, second).sample(0, (30, 50)))
+
+
+def test_whether_it_looks_eight_times_is_on_the_card() -> None:
+    state = WarpINR(SMALL).state_dict()
+    network = VideoINR.from_state_dict(state, {"turned": True})
+    assert network.config == replace(SMALL, turned=True)
+    assert network.declared() == {"turned": True}
+    assert VideoINR.from_state_dict(state).declared() == {}
+    for settings, problem in (({"turned": 8}, "'turned' is neither true nor false"), ({"turn": True}, "'turn' is not")):
+        with pytest.raises(ModelError, match=problem):
+            VideoINR.from_state_dict(state, settings)
 
 
 def test_neighbours_bend_the_ways_between_the_frames_only(net: WarpINR) -> None:

@@ -315,14 +315,15 @@ def train(photos: Path, tmp_path: Path) -> Train:
         folder: str,
         steps: int,
         workers: int = 0,
-        blocks: int = 1,
+        network: dict[str, object] | None = None,
         shares: dict[str, float] | None = None,
         **more: object,
     ) -> Path:
         config = {
             "name": "tiny",
             "architecture": "warpinr",
-            "network": {"levels": [8, 8], "hidden": 8, "radius": 1, "width": 8, "blocks": blocks, "lattice": 8},
+            "network": {"levels": [8, 8], "hidden": 8, "radius": 1, "width": 8, "blocks": 1, "lattice": 8}
+            | (network or {}),
             "data": {
                 "photos": str(photos),
                 "clips": str(clips),
@@ -394,8 +395,9 @@ def test_a_deeper_network_begins_where_a_shallower_one_ended(train: Train) -> No
     from vs_videoinr import weights
 
     shallow = train("shallow", 1)
-    deep = train("deep", 1, blocks=3, start=str(shallow))
+    deep = train("deep", 1, network={"blocks": 3, "turned": True}, start=str(shallow))
     features = torch.rand(1, 8, 16, 16)
     before, after = (weights.load(path).get_submodule("trunk")(features) for path in (shallow, deep))
     assert not torch.equal(before, features)
     torch.testing.assert_close(after, before, atol=1e-4, rtol=0)
+    assert [weights.load(path).config.turned for path in (shallow, deep)] == [False, True]

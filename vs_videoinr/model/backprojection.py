@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vs_videoinr.model.interrupt import between_layers
 from vs_videoinr.model.motion import SLOPE, ResidualBlock, pixel_grid, sample_at, start_small, warp
+from vs_videoinr.model.turns import turned, turned_ways
 
 FINE = 4  # detail is said for FINE x FINE places of every low-resolution pixel, and interpolated between them
 CONTRAST = 8.0  # brings differences of colours to the size of features
@@ -33,6 +34,11 @@ class Neighbour:
     there: Tensor  # from the frame that is enlarged
     back: Tensor
     known: Tensor  # (B, 1, h, w) bool: where it can have something to say
+
+    def turned(self, turn: int) -> Neighbour:
+        """The same where all frames are turned."""
+        there, back = turned_ways(self.there, turn), turned_ways(self.back, turn)
+        return Neighbour(turned(self.frame, turn), there, back, turned(self.known, turn))
 
 
 @dataclass(frozen=True)

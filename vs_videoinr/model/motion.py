@@ -17,6 +17,7 @@ from vs_videoinr.model.interrupt import between_layers
 SLOPE = 0.1  # of every LeakyReLU
 SPREAD = 4  # pixels between a place and those whose motion it may take over
 DOUBT = 0.2  # by how large a share that must fit better
+NOISE = 0.5, 0.2  # pixels by which both directions differ, and places near by, that are of the same motion
 SHARPNESS = 20.0  # of the soft maximum over correlations, before training
 
 
@@ -120,9 +121,9 @@ def settle(flow: Tensor) -> Tensor:
     with torch.no_grad():
         settled = flow
         other = -warp(settled.roll(flow.shape[0] // 2, 0), settled)
-        settled = settled + (other - settled) / 2 * _near(settled, other, 0.5)
+        settled = settled + (other - settled) / 2 * _near(settled, other, NOISE[0])
         mean = _around(settled, 2)
-        settled = torch.where(_near(settled, mean, 0.2), mean, settled)
+        settled = torch.where(_near(settled, mean, NOISE[1]), mean, settled)
     return flow + (settled - flow.detach())
 
 
