@@ -55,6 +55,8 @@ def test_import_then_list(videoinr: Runner) -> None:
     row = next(row for row in rows if row.startswith("mine "))
     assert row.split()[1] == "imported"
     assert row.endswith("one of two lines")
+    for name, device in (("lite", "CPU"), ("standard", "GPU")):
+        assert next(row for row in rows if row.startswith(f"{name} ")).endswith(f" (default on a {device})")
     parameters = sum(value.size for value in reference_state_dict(small_shapes()).values())
     assert f"{parameters / 1e6:.2f} M" in row
 

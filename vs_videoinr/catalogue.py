@@ -21,8 +21,8 @@ import yaml
 from vs_videoinr.errors import ModelError
 from vs_videoinr.headers import open_regular
 
-#: The model that is used when none is named: small enough for a CPU.
-DEFAULT = "lite"
+#: The models that are used when none is named: small enough for a CPU, and the best there is.
+DEFAULT, DEFAULT_ON_GPU = "lite", "standard"
 
 #: Environment variable that replaces the user's models folder.
 FOLDER_VARIABLE = "VIDEOINR_MODELS"
@@ -156,6 +156,11 @@ def find(name_or_path: str | os.PathLike[str]) -> Model | Path:
             return path
     names = ", ".join(model.name for model in available) or "none"
     raise ModelError(f"model {text!r} is not known (available: {names})")
+
+
+def default(device: str) -> str:
+    """Return the name of the model that is used when none is named, on a device of a kind as torch calls it."""
+    return DEFAULT if device == "cpu" else DEFAULT_ON_GPU
 
 
 def write(folder: Path, name: str, weights: bytes, card: Card, *, replace: bool = False) -> Model:

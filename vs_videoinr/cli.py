@@ -60,6 +60,7 @@ def _list() -> None:
         except ModelError as error:  # one broken model does not hide the others
             rows.append((model.name, model.origin, "-", "-", "-", f"unusable: {error}"))
             continue
+        default = {catalogue.DEFAULT: " (default on a CPU)", catalogue.DEFAULT_ON_GPU: " (default on a GPU)"}
         rows.append(
             (
                 model.name,
@@ -67,7 +68,7 @@ def _list() -> None:
                 f"{size / 1e6:.1f} MB",
                 f"{parameters / 1e6:.2f} M",
                 _one_line(card.sha256)[:12],
-                _one_line(card.description) + (" (default)" if model.name == catalogue.DEFAULT else ""),
+                _one_line(card.description) + default.get(model.name, ""),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -54,16 +54,16 @@ def load(
 
     Args:
         name_or_path: Name of a model, or path of a .safetensors file or a state dict saved by torch; None is
-            `catalogue.DEFAULT`.
+            the one that is made for the device.
         device: Where to run, as torch names it.
         dtype: What to compute in: float32, float16 or bfloat16.
 
     Raises:
         ModelError: There is no such model or device, or the model cannot be read or does not fit its network.
     """
-    place = catalogue.find(catalogue.DEFAULT if name_or_path is None else name_or_path)
-    card = place.card() if isinstance(place, Model) else None
     target = _device(device)
+    place = catalogue.find(catalogue.default(target.type) if name_or_path is None else name_or_path)
+    card = place.card() if isinstance(place, Model) else None
     path = place.weights if isinstance(place, Model) else place
     with _lock:
         found = checkpoint.read(path)

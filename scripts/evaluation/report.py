@@ -92,8 +92,8 @@ def _rows(head: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
-def goals(tables: list[Table], model: str) -> list[str]:
-    """What is wanted of a model, and whether the scores say that it is so; differences count as they are shown.
+def goals(tables: list[Table], model: str, device: str) -> list[str]:
+    """What is wanted of the default model on a device, and whether the scores say so; differences count as shown.
 
     Every comparison is made in the first of the tables in which both sides have been measured on all clips.
     """
@@ -122,7 +122,7 @@ def goals(tables: list[Table], model: str) -> list[str]:
         for text, value in gain(BLEND, place, clip).items()
     }
     return [
-        f"Goals for `{model}`, the default model, at {tables[0].setting} "
+        f"Goals for `{model}`, the default on a {device}, at {tables[0].setting} "
         f"(PSNR on Y, means of {', '.join(tables[0].clips)}):",
         "",
         f"1. Between frames at least 1 dB above the best baseline. {verdict(best, 1)}",
@@ -159,7 +159,8 @@ def write(docs: Path, goal: Setting, shown: Setting) -> None:
     others = {entry.setting for entry in entries} - set(tables)
     tables |= {setting: Table(entries, setting) for setting in sorted(others, key=lambda s: (s.rate, s.size))}
 
-    lines = [INTRODUCTION, *goals([tables[goal], tables[shown]], catalogue.DEFAULT)]
+    lines = [INTRODUCTION, *goals([tables[goal], tables[shown]], catalogue.DEFAULT, "CPU"), ""]
+    lines += goals([tables[goal], tables[shown]], catalogue.DEFAULT_ON_GPU, "GPU")
     lines += ["", "## Scores", "", _dashes(entries)]
     for table in tables.values():
         if table.cells:

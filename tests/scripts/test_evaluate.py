@@ -154,13 +154,13 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return docs
 
 
-def goals(docs: Path) -> list[str]:
-    """The verdicts in a report, after writing it anew."""
+def goals(docs: Path, model: str = "lite") -> list[str]:
+    """The verdicts on a model in a report, after writing it anew."""
     from evaluation import report, scores
 
     setting = scores.Setting(4, 2, 9)
     report.write(docs, setting, setting)
-    text = (docs / "EVALUATION.md").read_text()
+    text = (docs / "EVALUATION.md").read_text().partition(f"Goals for `{model}`")[2].partition("Goals for")[0]
     return re.findall(r"^\d\. .*\*\*(.+?)\*\*", text, re.MULTILINE)
 
 
@@ -231,11 +231,14 @@ def test_goals_follow_the_numbers(measured: Path, tmp_path: Path) -> None:
     assert goals(tmp_path) == ["Met", "Not met", "Met"]
     put("lite", 29.9, 31)
     assert goals(tmp_path) == ["Met", "Not met", "Not met"]
+    assert goals(tmp_path, "standard") == ["Not known"] * 3
+    put("standard", 31, 30.98)
+    assert goals(tmp_path, "standard") == ["Not met", "Met", "Met"]
     put("lite", 32, 28.9)
     assert goals(tmp_path) == ["Not met", "Met", "Not met"]
     put(LIIF, 30.5, 27.9)  # still not above the best
     assert goals(tmp_path) == ["Not met", "Met", "Not met"]
-    assert len(scores.load(file)) == 4  # each in the place of the one before
+    assert len(scores.load(file)) == 5  # each in the place of the one before
 
 
 def test_one_bad_clip_is_not_hidden_by_the_mean(measured: Path, tmp_path: Path) -> None:

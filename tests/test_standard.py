@@ -1,0 +1,58 @@
+"""The stronger model in the box: it shows more detail than the light one, however a picture is turned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+
+from tests.test_lite import BUNNY, luma_psnr
+from vs_videoinr import catalogue
+
+pytestmark = pytest.mark.vpy("initial-core", "reloaded-core")
+
+
+@pytest.fixture
+def film(core: Any, request: pytest.FixtureRequest) -> Any:
+    return core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)[10:17]
+
+
+def test_it_shows_more_than_lite_at_every_time(core: Any, film: Any) -> None:
+    low = film[::2].resize.Bicubic(film.width // 2, film.height // 2, filter_param_a=0, filter_param_b=0.5)
+
+    def score(model: str) -> tuple[float, float]:
+        made = core.videoinr.Upscale(low, scale=2, factor_num=2, model=model)[:7]
+        return luma_psnr(made[::2], film[::2]), luma_psnr(made[1::2], film[1::2])
+
+    stronger, lighter = score("standard"), score("lite")
+    assert stronger[0] > lighter[0] + 0.05
+    assert stronger[1] > lighter[1]
+
+
+def test_a_turned_picture_is_enlarged_to_the_turned_picture(film: Any) -> None:
+    """Which only what looks at all eight of them can do."""
+    still = film[0].resize.Bicubic(91, 50, format=vs.RGBS)
+    ways: list[Callable[[Any], Any]] = [
+        lambda clip: clip.std.FlipHorizontal(),
+        lambda clip: clip.std.FlipVertical(),
+        lambda clip: clip.std.Transpose(),
+    ]
+    straight = still.videoinr.Upscale(scale=2.5, model="standard")
+    for way in ways:
+        turned = way(still).videoinr.Upscale(scale=2.5, model="standard")
+        with turned.get_frame(0) as a, way(straight).get_frame(0) as b:
+            for plane in range(3):
+                assert np.abs(np.asarray(a[plane]) - np.asarray(b[plane])).max() < 1e-3
+
+
+def test_every_device_has_a_model_of_its_own() -> None:
+    assert catalogue.default("cpu") == "lite"
+    assert catalogue.default("cuda") == "standard"
+    bundled = {model.name: model for model in catalogue.models() if model.origin == "bundled"}
+    assert list(bundled) == ["lite", "standard"]
+    for model in bundled.values():
+        assert model.weights.stat().st_size < 4 << 20
+        assert model.card().attribution
