@@ -139,9 +139,8 @@ def without_detail_of_neighbours(_: WarpINR) -> Iterator[None]:
 @contextmanager
 def turned(net: WarpINR) -> Iterator[None]:
     """Frames turned all ways, as `standard` looks at them."""
-    config, net.config = net.config, replace(net.config, turned=True)
-    yield
-    net.config = config
+    with patch.object(net, "config", replace(net.config, turned=True)):
+        yield
 
 
 @contextmanager
