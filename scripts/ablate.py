@@ -56,6 +56,13 @@ def without_reconsidering(_: WarpINR) -> Iterator[None]:
 
 
 @contextmanager
+def without_refinement(net: WarpINR) -> Iterator[None]:
+    """The flow as it is found from 1/4 size upwards, made exact."""
+    with patch.object(net.flow, "refine", None):
+        yield
+
+
+@contextmanager
 def without_exposure(_: WarpINR) -> Iterator[None]:
     """Frames as they are, though one of them may be darker."""
 
@@ -90,7 +97,7 @@ def without_flow(net: WarpINR) -> Iterator[None]:
         flows, hidden = flow(a, b)
         return [torch.zeros_like(one) for one in flows], hidden
 
-    with without_exact_flow(net), patch.object(net.flow, "forward", still):
+    with without_exact_flow(net), without_refinement(net), patch.object(net.flow, "forward", still):
         yield
 
 
@@ -194,6 +201,7 @@ VARIANTS: dict[str, Callable[[WarpINR], AbstractContextManager[None]]] = {
     "as it is": whole,
     "without making the flow exact": without_exact_flow,
     "without evening out its noise": without_settling,
+    "without refining it where it is finest": without_refinement,
     "without taking over motion from nearby": without_reconsidering,
     "without evening out exposure": without_exposure,
     "without minding what is blank": without_blanks,

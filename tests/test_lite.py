@@ -11,7 +11,7 @@ import torch
 import vapoursynth as vs
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.frames import pixels_of, same
+from tests.frames import pixels_of, rgb, same
 from vs_videoinr import VideoINR
 from vs_videoinr.model.videoinr import VideoINR as Published
 from vs_videoinr.model.videoinr import VideoINRConfig
@@ -157,6 +157,36 @@ def test_the_published_size_costs_so_many_times_as_much_or_more(model: str, time
         theirs, ours = cost(published, scale), cost(network, scale)
         assert ours[0] * times <= theirs[0]
         assert ours[1] * 10 <= theirs[1]
+
+
+def test_what_is_small_is_followed(core: Any, request: pytest.FixtureRequest) -> None:
+    """Pieces of a picture, ten by twenty pixels, that go over another part of it are half-way at half time.
+
+    Blended, they would be seen twice; where the flow is not looked for at half size, parts of them are.
+    """
+    film = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)[20].resize.Bicubic(format=vs.RGBS)
+    back = film.std.CropAbs(160, 96, left=20, top=10)
+
+    def scene(piece: vs.VideoNode, left: int, top: int) -> torch.Tensor:
+        around = {"left": left, "top": top, "right": 150 - left, "bottom": 76 - top}
+        mask = core.std.BlankClip(piece, format=vs.GRAYS, color=1.0, length=1).std.AddBorders(**around)
+        return torch.from_numpy(rgb(core.std.MaskedMerge(back, piece.std.AddBorders(**around), mask)))[None]
+
+    def psnr(made: torch.Tensor, truth: torch.Tensor) -> float:
+        return float(-10 * (made - truth)[..., 30:75, 50:95].square().mean().log10())
+
+    network = VideoINR.load("lite")
+    rough = VideoINR.from_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("flow.refine")})
+    gains = []
+    for left, top in ((200, 60), (180, 100), (100, 60)):
+        piece = film.std.CropAbs(10, 20, left=left, top=top)
+        for x, y in ((6, 4), (4, 6)):
+            first, truth, last = (scene(piece, 60 + x * k // 2, 40 + y * k // 2) for k in range(3))
+            ours, without = (psnr(net.encode(first, last).sample(0.5, (96, 160)), truth) for net in (network, rough))
+            gains.append((ours - psnr((first + last) / 2, truth), ours - without))
+    over_blend, over_rough = np.mean(gains, 0)
+    assert over_blend > 3
+    assert over_rough > 1
 
 
 def gathering_speed(core: Any, request: pytest.FixtureRequest) -> tuple[vs.VideoNode, vs.VideoNode]:

@@ -76,7 +76,8 @@ class Motion:
         curve = torch.rand(batch, generator=random) < 0.5
         self.acceleration = torch.randn(2, batch, generator=random) * reach * 0.25 * curve
         moving = (reach > 0) & (torch.rand(batch, generator=random) < 0.5)
-        self.turn = normal(0.04) * moving
+        swinging = torch.rand(batch, generator=random) < 0.25  # as ears and arms do
+        self.turn = normal(0.04) * moving * torch.where(swinging, 5.0, 1.0)
         self.growth = normal(0.03) * moving
 
     def pose(self, t: float) -> tuple[Tensor, Tensor]:

@@ -150,10 +150,13 @@ def test_a_batch_is_its_members(net: WarpINR) -> None:
         torch.testing.assert_close(both[index : index + 1], one, rtol=0, atol=1e-5)
 
 
-def test_sizes_are_read_off_the_checkpoint(net: WarpINR) -> None:
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, refined=False), replace(SMALL, levels=(8, 12), radius=1)])
+def test_sizes_are_read_off_the_checkpoint(config: WarpINRConfig) -> None:
+    torch.manual_seed(5)
+    net = WarpINR(config).requires_grad_(False)
     again = VideoINR.from_state_dict(net.state_dict())
     assert isinstance(again, WarpINR)
-    assert again.config == SMALL
+    assert again.config == config
     pair = frames(9, 14)
     torch.testing.assert_close(again.encode(*pair).sample(0.5, (20, 30)), net.encode(*pair).sample(0.5, (20, 30)))
 

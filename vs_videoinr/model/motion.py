@@ -205,9 +205,10 @@ class Pyramid(nn.Module):
 class FlowStep(nn.Module):
     """Improve the flow at one level of the pyramid and pass a hidden state on to the next finer one."""
 
-    def __init__(self, width: int, hidden: int, radius: int, coarsest: bool) -> None:
+    def __init__(self, width: int, hidden: int, radius: int, coarsest: bool, refines: bool = False) -> None:
+        """`refines`: the flow is about right, so what correlation would choose is looked at, not added to it."""
         super().__init__()
-        self.radius = radius
+        self.radius, self.refines = radius, refines
         inputs = 2 * width + ((2 * radius + 1) ** 2 + 2 if radius else 0) + (0 if coarsest else 2 + hidden)
         self.conv1 = nn.Conv2d(inputs, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
@@ -240,24 +241,29 @@ class FlowStep(nn.Module):
         x = F.leaky_relu(self.conv2(x), SLOPE)
         state = F.leaky_relu(self.conv3(x), SLOPE)
         update = self.flow(state).float()
-        if found is not None:
+        if found is not None and not self.refines:
             update = update + found
         return (update if flow is None else flow + update), state
 
 
 class FlowEstimator(nn.Module):
-    """Coarse-to-fine flow from the coarsest level down to 1/2 size; correlation from 1/4 size upwards."""
+    """Coarse-to-fine flow from the coarsest level down to 1/2 size; correlation from 1/4 size upwards.
 
-    def __init__(self, widths: Sequence[int], hidden: int, radius: int) -> None:
+    What is small and fast is hardly seen there, and looked for once more at 1/2 size. That step, `refine`, changes
+    nothing but the last flow, so that it could be learned when all that sees the hidden state had been.
+    """
+
+    def __init__(self, widths: Sequence[int], hidden: int, radius: int, refined: bool) -> None:
         super().__init__()
         last = len(widths) - 1
         self.steps = nn.ModuleList(
             FlowStep(widths[level], hidden, radius if level >= 2 else 0, coarsest=level == last)
             for level in range(last, 0, -1)
         )
+        self.refine = FlowStep(widths[1], hidden, radius, coarsest=False, refines=True) if refined else None
 
     def forward(self, a: list[Tensor], b: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Return the flows from `a` to `b`, coarsest first, down to 1/2 size, and the hidden state at full size."""
+        """Return the flows from `a` to `b`, coarsest first, down to 1/2 size, and the hidden state there."""
         flows: list[Tensor] = []
         flow: Tensor | None = None
         hidden: Tensor | None = None
@@ -266,6 +272,6 @@ class FlowEstimator(nn.Module):
             flows.append(flow)
             if level > 1:
                 flow = enlarge(flow)
-            hidden = F.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
+                hidden = F.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
         assert hidden is not None
         return flows, hidden

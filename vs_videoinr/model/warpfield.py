@@ -19,7 +19,6 @@ from vs_videoinr.model.stillness import Stillness, at_rest
 from vs_videoinr.model.turns import TURNS, turned, turned_back
 
 REPAIR = 0.25  # of what the frames disagree by around a place, at most, is added to what they show there
-BEND = 0.8  # of what the frames around a pair say of how its motion changes; flows are not exact, and less errs less
 CHUNK = 1 << 16  # output pixels warped at a time: beside what is kept, sampling takes little, and can be abandoned
 
 
@@ -186,7 +185,7 @@ class WarpField(VideoField):
         """
         if self._turns is None:
             return torch.zeros_like(to0)
-        return BEND / 4 * t * (1 - t) * (warp(self._turns[0], to0) + warp(self._turns[1], to1))
+        return t * (1 - t) / 4 * (warp(self._turns[0], to0) + warp(self._turns[1], to1))
 
     def sample(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
         """See `VideoField.sample`."""

@@ -55,6 +55,7 @@ class WarpINRConfig:
     levels: tuple[int, ...] = (32, 32, 48, 64, 64)  # channels of the frame pyramid, full size first
     hidden: int = 32  # state passed down the flow estimator
     radius: int = 3  # of the correlation, in pixels of its level
+    refined: bool = True  # whether flow is looked for at 1/2 size once more
     width: int = 64  # channels of the feature maps
     blocks: int = 8  # residual blocks of the trunk
     lattice: int = 32  # channels of the network that finds what there is at time t
@@ -86,7 +87,7 @@ class WarpINR(Network):
         super().__init__(config)
         self.config = config
         self.pyramid = Pyramid(config.levels)
-        self.flow = FlowEstimator(config.levels, config.hidden, config.radius)
+        self.flow = FlowEstimator(config.levels, config.hidden, config.radius, config.refined)
         inputs = 2 * config.levels[0] + config.hidden + 3 + 3 + 2 + 2 + 4
         self.fuse = nn.Conv2d(inputs, config.width, 3, padding=1)
         self.trunk = nn.Sequential(*(ResidualBlock(config.width) for _ in range(config.blocks)))
@@ -117,12 +118,18 @@ class WarpINR(Network):
 
         depth = count("pyramid.reduce.", ".weight")
         levels = tuple(channels(f"pyramid.reduce.{level}.weight") for level in range(depth))
-        # the coarsest flow step sees both feature maps, the correlation and the displacement it suggests, nothing else
-        window = channels("flow.steps.0.conv1.weight", 1) - 2 * levels[-1] - 2
+        hidden, refined = channels("flow.steps.0.conv3.weight"), depth > 1 and "flow.refine.conv1.weight" in shapes
+        # A flow step sees both feature maps, the correlation and the displacement it suggests, and, but for the
+        # coarsest, the flow and the state so far. Of two levels the coarsest has no correlation.
+        if refined:
+            window = channels("flow.refine.conv1.weight", 1) - 2 * levels[1] - 2 - 2 - hidden
+        else:
+            window = channels("flow.steps.0.conv1.weight", 1) - 2 * levels[-1] - 2
         return WarpINRConfig(
             levels=levels,
-            hidden=channels("flow.steps.0.conv3.weight"),
+            hidden=hidden,
             radius=(math.isqrt(max(window, 0)) - 1) // 2 if window > 0 else 0,
+            refined=refined,
             width=channels("fuse.weight"),
             blocks=count("trunk.", ".conv1.weight"),
             lattice=channels("decoder.time_flow.weight", 1),
@@ -149,7 +156,7 @@ class WarpINR(Network):
         batch = frame0.shape[0]
         exposure = Exposure.between(frame0, frame1)
         this = self._both(*exposure.alike(frame0, frame1))
-        levels, flows, hidden = self._motion(this)
+        levels, flows, state = self._motion(this)
         still = Stillness.between(frame0, frame1)
         reach = _unit(torch.cat((still.reach, still.reach)), self._multiple)
         flow = flows[-1] * (1 - at_rest(reach, flows[-1]))
@@ -159,7 +166,7 @@ class WarpINR(Network):
             alike0, alike1 = (turned(frame, turn) for frame in exposure.alike(frame0, frame1))
             return self._maps_of(alike0, alike1, turned_ways(torch.cat((told.onward, told.back)), turn))
 
-        maps = self._maps(this, levels[0], hidden, flow)
+        maps = self._maps(this, levels[0], state, flow)
         flow = flow + self.flow_out(maps).float()
         flows.append(flow)
         flow = flow * (1 - at_rest(reach, flow))
@@ -200,7 +207,7 @@ class WarpINR(Network):
         """Both frames, and so both directions of everything between them, as one batch of whole multiples."""
         return _unit(torch.cat((frame0, frame1)), self._multiple).contiguous(memory_format=torch.channels_last)
 
-    def _maps(self, this: Tensor, level: Tensor, hidden: Tensor, flow: Tensor) -> Tensor:
+    def _maps(self, this: Tensor, level: Tensor, state: Tensor, flow: Tensor) -> Tensor:
         """Feature maps of both frames `this` of pairs, which move by `flow`, from what pyramid and estimator say."""
         batch = this.shape[0] // 2
         error = (this - warp(this.roll(batch, 0), flow)).abs() * CONTRAST
@@ -210,6 +217,7 @@ class WarpINR(Network):
         round_trip = (flow + warp(flow.roll(batch, 0), flow)).clamp(-LOST, LOST)
         phase = flow * (2 * math.pi)  # how far between two pixels the other frame's content lies
         motion = torch.cat((flow / 8, round_trip / 8, phase.sin(), phase.cos()), 1).to(this.dtype)
+        hidden = F.interpolate(state, scale_factor=2, mode="bilinear", align_corners=False)
         x = torch.cat((level, other, hidden, this - 0.5, error, motion), 1)
         x = F.leaky_relu(self.fuse(x), SLOPE)
         maps: Tensor = x + self.trunk(x)
@@ -220,8 +228,8 @@ class WarpINR(Network):
         height, width = frame0.shape[-2:]
         this = self._both(frame0, frame1)
         levels = self.pyramid(this - 0.5)
-        _, hidden = self.flow(levels, [level.roll(this.shape[0] // 2, 0) for level in levels])
-        maps = self._maps(this, levels[0], hidden, _unit(flow, self._multiple))[..., :height, :width]
+        _, state = self.flow(levels, [level.roll(this.shape[0] // 2, 0) for level in levels])
+        maps = self._maps(this, levels[0], state, _unit(flow, self._multiple))[..., :height, :width]
         maps0, maps1 = maps.contiguous().chunk(2)
         return maps0, maps1
 
@@ -230,10 +238,12 @@ class WarpINR(Network):
             return both.roll(this.shape[0] // 2, 0)
 
         levels = self.pyramid(this - 0.5)
-        flows, hidden = self.flow(levels, [other(level) for level in levels])
+        flows, state = self.flow(levels, [other(level) for level in levels])
+        if self.flow.refine is not None:
+            flows.append(self.flow.refine(levels[1], other(levels[1]), flows[-1], state)[0])
         half = F.avg_pool2d(this, 2)
         flow = reconsider(flows[-1], half, other(half))
         flow = enlarge(sharpen(flow, half, other(half), reach=6, damping=1e-3))
         flow = reconsider(flow, this, other(this))
         flow = settle(sharpen(flow, this, other(this), reach=3, damping=3e-3))
-        return levels, [*flows, flow], hidden
+        return levels, [*flows, flow], state
