@@ -125,7 +125,7 @@ class Trainer:
         """One step: the motion alone for the first part of the budget, then everything. Returns the loss."""
         alone = self.config["motion_share"]
         done = min(1.0, self.progress())
-        full = alone % 1  # the part at full rate; where there is nothing but motion to learn, the rate falls as well
+        full = alone if alone < 1 else 0.0  # the part at full rate; if only motion is learned, its rate falls, too
         fall = 1.0 if done < full else 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (done - full) / (1 - full)))
         batch = self.feed.get(self.step, motion=done < alone)
         chance = torch.Generator().manual_seed(seed_of(self.config["seed"] + 2, self.step))
