@@ -26,6 +26,7 @@ from torch import Tensor
 from training.clips import Clips, stills
 from training.drawings import draw
 from training.feed import Feed, Source
+from training.held import Held
 from training.optimiser import MOTION, Optimiser
 from training.pans import Pans
 from training.photographs import Photographs, load
@@ -88,16 +89,20 @@ class Trainer:
         images = load(Path(data["photos"]), device)
         clips = sorted(Path(data["clips"]).glob("*.mp4"))
         photographs = Photographs(images, kind, reach, seed)
+        drawings, pictures = draw(data["drawn"], images, seed), images + stills(clips, cache, device)
         sources: dict[str, Source] = {
             "photographs": photographs,
             # as many pixels in fewer pictures, for motion that would leave small ones
             "wide": Photographs(images, wide, 2 * reach, seed),
             "pans": Pans(images, kind, reach, seed),
-            "drawings": Pans(draw(data["drawn"], images, seed), alone, reach, seed, between=False),
-            "stills": Pans(images + stills(clips, cache, device), alone, reach, seed, between=False),
+            "drawings": Pans(drawings, alone, reach, seed, between=False),
+            "stills": Pans(pictures, alone, reach, seed, between=False),
             "clips": Clips(clips, cache, kind, device, seed),
+            "held drawings": Held(drawings, alone, seed),
+            "held stills": Held(pictures, alone, seed),
         }
-        shares = [(data["shares"][name], source) for name, source in sources.items()]
+        assert data["shares"].keys() <= sources.keys()
+        shares = [(data["shares"].get(name, 0), source) for name, source in sources.items()]
         self.feed = Feed(photographs, shares, data["fades"], seed, data["workers"])
         self.probe = Probe(sorted(Path(data["val"]).glob("*.mp4")), cache, device, around=True)
         self.state = run / "state.pt"
@@ -172,7 +177,11 @@ class Trainer:
         # what is seen at the frames' own times teaches next to nothing about motion, and is quicker without
         self.learn_motion(any(0 < target.t < 1 for target in batch.targets))
         with self.autocast():
-            field, flows = self.net.encode_with_flows(batch.frame0, batch.frame1)
+            flows: list[Tensor] = []
+            if batch.frame1 is batch.frame0:
+                field = self.net.encode_held(batch.frame0)
+            else:
+                field, flows = self.net.encode_with_flows(batch.frame0, batch.frame1)
             made = [field.sample_window(target.t, batch.size, target.window) for target in batch.targets]
         losses = [
             (charbonnier if 0 < target.t < 1 else root_mean_square)(picture, target.rgb)
@@ -195,7 +204,7 @@ class Trainer:
         aims = [(0.0, truth), (1.0, next(target for target in batch.targets if target.t == float(onward)))]
         with self.autocast():
             if kind < HELD:
-                field = self.net.encode(frame, frame)
+                field = self.net.encode_held(frame)
                 aims = aims[:1]
             elif kind < HELD + ONE:
                 field = self.net.encode(frame, one)

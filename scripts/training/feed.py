@@ -11,11 +11,12 @@ import torch
 
 from training.clips import Clips
 from training.fades import fade
+from training.held import Held
 from training.pans import Pans
 from training.photographs import Photographs
 from training.sample import Batch, seed_of
 
-Source = Photographs | Pans | Clips
+Source = Photographs | Pans | Clips | Held
 
 
 class Feed:
@@ -34,7 +35,7 @@ class Feed:
         A share `fades` of those fades. `workers` threads make batches ahead, 0 when asked.
         """
         self.motion, self.sources = motion, [source for _, source in sources]
-        self.shares, self.fades, self.seed = torch.tensor([share for share, _ in sources]), fades, seed
+        self.shares, self.fades, self.seed = torch.tensor([float(share) for share, _ in sources]), fades, seed
         self.local = threading.local()
         self.ahead = 2 * workers
         self.pool = ThreadPoolExecutor(workers) if workers else None
@@ -63,7 +64,7 @@ class Feed:
         batch = source.make(number)
         return fade(batch, choice) if float(torch.rand((), generator=choice)) < self.fades else batch
 
-    def _own[S: Photographs | Pans | Clips](self, source: S) -> S:
+    def _own[S: Photographs | Pans | Clips | Held](self, source: S) -> S:
         """This thread's copy of a source: pictures and frames are shared, the generator is not."""
         own = self.local.__dict__.setdefault("sources", {})
         if id(source) not in own:

@@ -73,6 +73,15 @@ def test_a_still_clip_is_the_same_at_every_time(net: WarpINR) -> None:
         torch.testing.assert_close(field.sample(t, (30, 50)), start, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(12, 20), (13, 5)])
+def test_a_frame_that_is_held_is_a_pair_with_itself(net: WarpINR, size: tuple[int, int]) -> None:
+    """What training takes for it, because it is quicker, must be what is used."""
+    frame = frames(*size, batch=2)[0]
+    large = (size[0] * 3, size[1] * 2)
+    pair = net.encode(frame, frame).sample(0, large)
+    torch.testing.assert_close(net.encode_held(frame).sample(0, large), pair, rtol=0, atol=1e-5)
+
+
 def test_flow_of_less_than_a_pixel_rests_where_nothing_changes(net: WarpINR) -> None:
     """In a corner of the picture something changes; nothing moves where that is far, and it still moves there."""
     first = frames(40, 40)[0]

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 Train = Callable[..., Path]
+SOURCES = ("photographs", "wide", "pans", "drawings", "stills", "clips", "held drawings", "held stills")
 ROOT = Path(__file__).resolve().parents[2]
 CLIP = ROOT / "tests" / "data" / "bunny.mp4"
 CPU = torch.device("cpu")
@@ -179,6 +180,29 @@ def test_stills_are_frames_and_want_nothing_between_them(tmp_path: Path) -> None
     assert min(tiny.make(number).size[0] for number in range(60)) == 7  # at 6 there would be nothing to learn
 
 
+def test_pictures_that_are_held_are_one_frame_and_what_it_shows(photos: Path) -> None:
+    from training.held import Held
+    from training.photographs import load
+    from training.sample import Kind, shrink
+
+    source = Held(load(photos, CPU), Kind(2, 24, 1000, 0.0), seed=1)
+    clean, sizes = 0, []
+    for number in range(40):
+        batch = source.make(number)
+        assert batch.frame0 is batch.frame1
+        (target,) = batch.targets
+        assert target.t == 0
+        assert target.window == (0, 0, *batch.size)
+        change = (shrink(target.rgb, (24, 24)) - batch.frame0).abs()
+        clean += float(change.max()) == 0
+        assert float(change.median()) < 0.02
+        sizes.append(batch.size[0])
+    assert 30 <= clean < 40  # the others are disturbed on purpose, slightly
+    assert max(sizes) == 96
+    assert 15 <= sizes.count(96) < 40
+    assert 24 < min(sizes) < 48
+
+
 def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
     from training.photographs import Photographs, load
     from training.sample import Kind, shrink
@@ -328,7 +352,7 @@ def train(photos: Path, tmp_path: Path) -> Train:
                 "photos": str(photos),
                 "clips": str(clips),
                 "val": str(clips),
-                "shares": shares or dict.fromkeys(("photographs", "wide", "pans", "drawings", "stills", "clips"), 0.2),
+                "shares": shares or dict.fromkeys(SOURCES, 0.2),
                 "drawn": 2,
                 "fades": 0.3,
                 "batch": 1,
@@ -371,10 +395,9 @@ def test_training_stopped_and_resumed_is_training_that_never_stopped(train: Trai
         torch.testing.assert_close(resumed[name], tensor, msg=name)
 
 
-def test_pictures_alone_teach_detail_and_leave_motion_as_it_was(train: Train) -> None:
-    shares = dict.fromkeys(("photographs", "wide", "pans", "clips"), 0.0)
-    first = load_file(train("alone", 1, shares={**shares, "drawings": 0.5, "stills": 0.5}))
-    later = load_file(train("alone", 4, shares={**shares, "drawings": 0.5, "stills": 0.5}))
+@pytest.mark.parametrize("source", ["drawings", "stills", "held drawings", "held stills"])
+def test_pictures_alone_teach_detail_and_leave_motion_as_it_was(train: Train, source: str) -> None:
+    first, later = (load_file(train("alone", steps, shares={source: 1})) for steps in (1, 4))
     moving = [name for name in first if name.startswith(("pyramid.", "flow."))]
     assert moving
     assert all(torch.equal(first[name], later[name]) for name in moving)

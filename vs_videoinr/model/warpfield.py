@@ -259,6 +259,7 @@ class WarpField(VideoField):
         onward = [self._flows, after][number:]
         back = [pair and pair.reversed() for pair in (before, self._flows)[: 1 + number]][::-1]
         seen = _followed(onward) + _followed(back)
+        seen = [one for one in seen if one.known.any()]  # not those that repeat the frame, as where a picture is held
         return [replace(one, frame=self.exposure.alike(one.frame, one.frame)[number]) for one in seen]
 
     def _between(

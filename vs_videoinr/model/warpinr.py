@@ -166,7 +166,7 @@ class WarpINR(Network):
             alike0, alike1 = (turned(frame, turn) for frame in exposure.alike(frame0, frame1))
             return self._maps_of(alike0, alike1, turned_ways(torch.cat((told.onward, told.back)), turn))
 
-        maps = self._maps(this, levels[0], state, flow)
+        maps = self._maps(this, levels[0], state, flow, batch)
         flow = flow + self.flow_out(maps).float()
         flows.append(flow)
         flow = flow * (1 - at_rest(reach, flow))
@@ -183,6 +183,24 @@ class WarpINR(Network):
             maps_turned if self.config.turned and not self.training else None,
         )
         return field, flows
+
+    def encode_held(self, frame: Tensor) -> WarpField:
+        """What `encode` makes of a frame (B, 3, h, w) and itself but for rounding, sooner: for training.
+
+        Nothing is looked for that could have moved, and the frame is looked at once. Frames are not turned.
+        """
+        weight = self.fuse.weight
+        frame = frame.to(device=weight.device, dtype=weight.dtype)
+        height, width = frame.shape[-2:]
+        exposure, still = Exposure.between(frame, frame), Stillness.between(frame, frame)
+        this = _unit(frame, self._multiple).contiguous(memory_format=torch.channels_last)
+        levels = self.pyramid(this - 0.5)
+        _, state = self.flow(levels, levels)
+        rest = torch.zeros_like(this[:, :2]).float()
+        maps = self._maps(this, levels[0], state, rest, 0)[..., :height, :width].contiguous()
+        rest = rest[..., :height, :width].contiguous()
+        told = _told((frame, frame), torch.cat((rest, rest)), still, exposure)
+        return WarpField(self.decoder, frame, frame, (maps, maps), (rest, rest), told, still, exposure, None)
 
     def flows(self, frame0: Tensor, frame1: Tensor) -> Flows:
         """See `Network.flows`."""
@@ -207,14 +225,16 @@ class WarpINR(Network):
         """Both frames, and so both directions of everything between them, as one batch of whole multiples."""
         return _unit(torch.cat((frame0, frame1)), self._multiple).contiguous(memory_format=torch.channels_last)
 
-    def _maps(self, this: Tensor, level: Tensor, state: Tensor, flow: Tensor) -> Tensor:
-        """Feature maps of both frames `this` of pairs, which move by `flow`, from what pyramid and estimator say."""
-        batch = this.shape[0] // 2
-        error = (this - warp(this.roll(batch, 0), flow)).abs() * CONTRAST
-        other = warp(level.roll(batch, 0), flow)
+    def _maps(self, this: Tensor, level: Tensor, state: Tensor, flow: Tensor, apart: int) -> Tensor:
+        """Feature maps of frames `this`, which move by `flow`, from what pyramid and estimator say.
+
+        The frame to which one moves is `apart` places from it: 0 for frames that are held.
+        """
+        error = (this - warp(this.roll(apart, 0), flow)).abs() * CONTRAST
+        other = warp(level.roll(apart, 0), flow)
         # Nothing, except where something is hidden. Where there is nothing to see, as in black frames, it can lead
         # anywhere, farther than in anything that was learned from, and would spoil all that follows.
-        round_trip = (flow + warp(flow.roll(batch, 0), flow)).clamp(-LOST, LOST)
+        round_trip = (flow + warp(flow.roll(apart, 0), flow)).clamp(-LOST, LOST)
         phase = flow * (2 * math.pi)  # how far between two pixels the other frame's content lies
         motion = torch.cat((flow / 8, round_trip / 8, phase.sin(), phase.cos()), 1).to(this.dtype)
         hidden = F.interpolate(state, scale_factor=2, mode="bilinear", align_corners=False)
@@ -229,7 +249,7 @@ class WarpINR(Network):
         this = self._both(frame0, frame1)
         levels = self.pyramid(this - 0.5)
         _, state = self.flow(levels, [level.roll(this.shape[0] // 2, 0) for level in levels])
-        maps = self._maps(this, levels[0], state, _unit(flow, self._multiple))[..., :height, :width]
+        maps = self._maps(this, levels[0], state, _unit(flow, self._multiple), len(this) // 2)[..., :height, :width]
         maps0, maps1 = maps.contiguous().chunk(2)
         return maps0, maps1
 
