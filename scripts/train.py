@@ -101,7 +101,8 @@ class Trainer:
             "held drawings": Held(drawings, alone, seed),
             "held stills": Held(pictures, alone, seed),
         }
-        assert data["shares"].keys() <= sources.keys()
+        if unknown := sorted(data["shares"].keys() - sources.keys()):
+            raise SystemExit(f"train: there is no source of batches called {unknown[0]!r}")
         shares = [(data["shares"].get(name, 0), source) for name, source in sources.items()]
         self.feed = Feed(photographs, shares, data["fades"], seed, data["workers"])
         self.probe = Probe(sorted(Path(data["val"]).glob("*.mp4")), cache, device, around=True)
