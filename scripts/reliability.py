@@ -22,7 +22,7 @@ def main() -> int:
     reloads.add_argument("--count", type=int, default=50)
     for stage in (soak, reloads):
         stage.add_argument("--model", default="lite", help="name or path (default: lite)")
-    stages.add_parser("abandon", help="how soon a long frame is left")
+    stages.add_parser("abandon", help="what a long frame takes, and how soon it is left")
     stages.add_parser("sanitizers", help="the native part under AddressSanitizer and ThreadSanitizer")
     options = parser.parse_args()
 

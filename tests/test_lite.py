@@ -96,6 +96,21 @@ def test_bars_above_and_below_stay_as_they_are(core: Any, request: pytest.Fixtur
             assert picture[bar:-bar].std() > 1
 
 
+def test_edges_of_bars_are_sharp_and_do_not_ring(core: Any, request: pytest.FixtureRequest) -> None:
+    """Wherever they lie between low-resolution pixels, as long as one at least is left of the bar."""
+    film = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)[20].std.CropAbs(248, 144)
+    film = film.resize.Bicubic(format=vs.RGBS)
+    for bar in (5, 14, 15, 17):
+        barred = film.std.Crop(bottom=bar).std.AddBorders(bottom=bar)
+        low = barred.resize.Bicubic(62, 36, filter_param_a=0, filter_param_b=0.5)
+        truth, ours, resized = (
+            rgb(clip).clip(0, 1)[:, 144 - bar - 12 : 144 - bar + 12]
+            for clip in (barred, low.videoinr.Upscale(scale=4), low.resize.Spline36(248, 144))
+        )
+        gain = 10 * np.log10(np.square(resized - truth).mean() / np.square(ours - truth).mean())
+        assert gain > 4
+
+
 def test_a_fade_is_not_taken_for_motion(core: Any, request: pytest.FixtureRequest) -> None:
     """Fading costs what is between frames little: far less than going back to blending would."""
     film = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)[10:15]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from training.bars import barred
 from training.photographs import most_detailed
 from training.sample import Batch, Kind, Target, disturb, pick_scale, pick_window, seed_of, shrink
 
@@ -28,7 +29,7 @@ class Held:
         scale = LARGEST if float(torch.rand((), generator=self.random)) < 0.5 else pick_scale(self.random)
         high = max(round(side * scale), side + 1)  # at its own size a frame has all its detail
         pieces = [most_detailed(self.images, (high, high), high, self.random) for _ in range(self.kind.batch)]
-        pictures = torch.stack(pieces)
+        pictures = torch.stack([barred(piece, high / side, self.random) for piece in pieces])
         low = shrink(pictures, (side, side))
         if float(torch.rand((), generator=self.random)) < 0.15:
             low = disturb([low], self.kind.compressed, self.random)[0]

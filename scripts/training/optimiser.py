@@ -15,14 +15,14 @@ from torch import Tensor, nn
 ENDS = (
     "pyramid.reduce.0",
     "flow_out",
-    "detail",
     "time_motion",
     "time_flow",
     "time_fine",
     "flow",
     "clues",
     "trust",
-    "change",
+    "amounts",
+    "patterns",
 )
 MOTION = ("pyramid.", "flow.")  # learned before the rest, and more slowly
 

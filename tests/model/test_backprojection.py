@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vs_videoinr.model.backprojection import FINE, BackProjection, Neighbour
+from vs_videoinr.model import backprojection
+from vs_videoinr.model.backprojection import BackProjection, Neighbour
+from vs_videoinr.model.detail import FINE
 from vs_videoinr.model.motion import pixel_grid, sample_at
 
 LOW, HIGH = (24, 32), (24 * FINE, 32 * FINE)
@@ -17,7 +19,7 @@ LOW, HIGH = (24, 32), (24 * FINE, 32 * FINE)
 def plain() -> BackProjection:
     """Back-projection without what is learned: nothing is changed but by what was left over."""
     torch.manual_seed(0)
-    projection = BackProjection(4, rounds=4).requires_grad_(False)
+    projection = BackProjection(4, rounds=4, patterns=24).requires_grad_(False)
     for name, parameter in projection.named_parameters():
         if "change" in name or "clues" in name:
             parameter.zero_()
@@ -75,3 +77,13 @@ def test_a_neighbour_from_elsewhere_can_spoil_little(plain: BackProjection) -> N
     stranger = moved(0, 0)
     stranger = Neighbour(1 - stranger.frame, stranger.there, stranger.back, stranger.known)
     assert error(plain, stranger) < 1.2 * error(plain)
+
+
+def test_pictures_of_any_size_are_worked_on_as_one(plain: BackProjection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bands, so that they need little memory; no seam is to be seen, nor anything else of it."""
+    frame, neighbours = low(scene()), [moved(0.5, 0.25), moved(-3.5, 2.5)]
+    detail, maps = torch.rand(1, 3 * FINE**2, *LOW) * 0.05, torch.zeros(1, 4, *LOW)
+    whole = plain.improve(frame, detail, maps, neighbours)
+    for rows in (1, 3, 7):
+        monkeypatch.setattr(backprojection, "BAND", rows * FINE * HIGH[1])
+        torch.testing.assert_close(plain.improve(frame, detail, maps, neighbours), whole, rtol=0, atol=1e-6)

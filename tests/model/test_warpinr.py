@@ -189,7 +189,7 @@ def test_a_known_shift_is_followed() -> None:
     """With flows that are right, the middle frame of a pan is the pan's middle."""
     torch.manual_seed(0)
     net = WarpINR(SMALL).requires_grad_(False)
-    for layer in (net.decoder.time_flow, net.decoder.time_fine, net.decoder.detail):
+    for layer in (net.decoder.time_flow, net.decoder.time_fine, net.decoder.detail.patterns):
         layer.weight.zero_()
     line = torch.arange(48.0)
 

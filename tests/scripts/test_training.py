@@ -203,6 +203,32 @@ def test_pictures_that_are_held_are_one_frame_and_what_it_shows(photos: Path) ->
     assert 24 < min(sizes) < 48
 
 
+def test_some_pictures_that_are_held_have_bars_and_are_whole_beside_them() -> None:
+    from training.bars import SHARE, barred
+
+    random, scale, side = torch.Generator().manual_seed(1), 4.0, 192
+    picture = torch.rand(3, side, side)
+    sides, widths, opposite = set(), [], 0
+    for _ in range(1000):
+        changed = (barred(picture, scale, random) != picture).any(0)
+        if not changed.any():
+            continue
+        upright = bool(changed[0].any() and not changed[0].all())
+        lines = changed[0] if upright else changed[:, 0]
+        assert torch.equal(changed, (lines[None] if upright else lines[:, None]).expand_as(changed))
+        first, last = (int((~ends).to(torch.int8).argmax()) for ends in (lines, lines.flip(0)))
+        assert first + last == int(lines.sum())  # there is nothing but bars at both ends
+        assert max(first, last) <= 16 * scale
+        sides |= {(upright, number) for number, width in enumerate((first, last)) if width}
+        widths += [width for width in (first, last) if width]
+        opposite += bool(first and last)
+    assert len(sides) == 4
+    assert 0.7 * SHARE < (len(widths) - opposite) / 1000 < 1.3 * SHARE
+    assert sum(width < 2 * scale for width in widths) > 20
+    assert sum(width > 4 * scale for width in widths) > 20
+    assert opposite > 20
+
+
 def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
     from training.photographs import Photographs, load
     from training.sample import Kind, shrink
@@ -401,7 +427,7 @@ def test_pictures_alone_teach_detail_and_leave_motion_as_it_was(train: Train, so
     moving = [name for name in first if name.startswith(("pyramid.", "flow."))]
     assert moving
     assert all(torch.equal(first[name], later[name]) for name in moving)
-    assert not torch.equal(first["decoder.detail.weight"], later["decoder.detail.weight"])
+    assert not torch.equal(first["decoder.detail.patterns.weight"], later["decoder.detail.patterns.weight"])
 
 
 def test_only_what_is_named_learns(train: Train) -> None:

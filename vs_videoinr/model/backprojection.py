@@ -8,22 +8,23 @@ it. A few rounds of that alone help already; the network learns whom to trust wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vs_videoinr.model.detail import FINE, Detail
 from vs_videoinr.model.interrupt import between_layers
-from vs_videoinr.model.motion import SLOPE, ResidualBlock, pixel_grid, sample_at, start_small, warp
+from vs_videoinr.model.motion import SLOPE, ResidualBlock, pixel_grid, sample_at, warp
 from vs_videoinr.model.turns import turned, turned_ways
 
-FINE = 4  # detail is said for FINE x FINE places of every low-resolution pixel, and interpolated between them
 CONTRAST = 8.0  # brings differences of colours to the size of features
 MOST = 0.06  # of what is left over, at most, is believed
 LOST = 4.0  # pixels: a way there and back that ends farther off than this tells no more than that it is lost
 WEIGHT = 0.5  # of a neighbour that is trusted, where the frame itself has 1
+BAND = 1 << 20  # fine places, about, that are worked on at a time: what is said of all of them takes gigabytes
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,8 @@ class _Seen:
 
     frame: Tensor  # (B, 3, h, w)
     where: Tensor  # (B, 2, h, w): where its pixels lie in the enlarged frame
-    back: Tensor  # (B, 2, FINE·h, FINE·w): where the enlarged frame's pixels lie in it
+    there: Tensor  # (B, 2, h, w): the way to it, low-resolution pixels
     trust: Tensor  # (B, 1, h, w)
-    fine_trust: Tensor  # (B, 1, FINE·h, FINE·w)
 
 
 def _reduction() -> Tensor:
@@ -60,23 +60,37 @@ def _reduction() -> Tensor:
     return weights / weights.sum()
 
 
-def _reduced(fine: Tensor) -> Tensor:
-    """What reducing would make of (B, 3, H, W) around every place of it."""
+def _bands(frame: Tensor) -> Iterator[tuple[int, int]]:
+    """Rows of a frame (B, 3, h, w), from and to, of which the enlarged frame is worked on at a time."""
+    batch, _, height, width = frame.shape
+    rows = max(1, BAND // (batch * FINE**2 * width))
+    for top in range(0, height, rows):
+        between_layers()
+        yield top, min(top + rows, height)
+
+
+def _reduced(fine: Tensor, top: int, bottom: int) -> Tensor:
+    """What reducing would make of (B, 3, H, W) around every place of the rows from `top` to `bottom`."""
     weights = _reduction().to(fine)
     reach, planes = len(weights) // 2, fine.shape[1]
+    above, below = max(top - reach, 0), min(bottom + reach, fine.shape[-2])
+    missing = (reach, reach, above - (top - reach), bottom + reach - below)
     # convolutions of single planes are several times faster in this layout
-    fine = F.pad(fine, (reach,) * 4, mode="replicate").contiguous(memory_format=torch.channels_last)
+    band = F.pad(fine[..., above:below, :], missing, mode="replicate").contiguous(memory_format=torch.channels_last)
     with torch.autocast(fine.device.type, enabled=False):  # what is left over is finer than half precision
-        fine = F.conv2d(fine, weights.view(1, 1, 1, -1).expand(planes, -1, -1, -1), groups=planes)
-        return F.conv2d(fine, weights.view(1, 1, -1, 1).expand(planes, -1, -1, -1), groups=planes)
+        band = F.conv2d(band, weights.view(1, 1, 1, -1).expand(planes, -1, -1, -1), groups=planes)
+        return F.conv2d(band, weights.view(1, 1, -1, 1).expand(planes, -1, -1, -1), groups=planes)
 
 
 def _enlarged(coarse: Tensor) -> Tensor:
     return F.interpolate(coarse, scale_factor=FINE, mode="bicubic", antialias=True, align_corners=False)
 
 
-def _spread(coarse: Tensor) -> Tensor:
-    return F.interpolate(coarse, scale_factor=FINE, mode="bilinear", align_corners=False)
+def _spread(coarse: Tensor, top: int, bottom: int) -> Tensor:
+    """Rows from `top` to `bottom` of (B, C, h, w), for all fine places of theirs."""
+    above, below = max(top - 1, 0), min(bottom + 1, coarse.shape[-2])  # what the outermost are interpolated with
+    fine = F.interpolate(coarse[..., above:below, :], scale_factor=FINE, mode="bilinear", align_corners=False)
+    return fine[..., FINE * (top - above) : FINE * (bottom - above), :]
 
 
 def _believed(left: Tensor) -> Tensor:
@@ -87,14 +101,12 @@ def _believed(left: Tensor) -> Tensor:
 class Round(nn.Module):
     """What is changed in one round: feature maps (B, width, h, w) by what was left over, and detail by the maps."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, patterns: int) -> None:
         super().__init__()
-        places = 3 * FINE**2
-        self.gather = nn.Conv2d(width + 3 + places + 1, width, 3, padding=1)
+        self.gather = nn.Conv2d(width + 3 + 3 * FINE**2 + 1, width, 3, padding=1)
         self.block = ResidualBlock(width)
-        self.change = nn.Conv2d(width, places, 3, padding=1)
+        self.change = Detail(width, patterns)
         self.pace = nn.Parameter(torch.ones(()))
-        start_small(self.change)
 
     def forward(self, maps: Tensor, own: Tensor, others: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
         """What the frame `own` (B, 3, h, w) and `others` (B, 3, FINE·h, FINE·w) say → maps, and a change of the detail.
@@ -108,13 +120,14 @@ class Round(nn.Module):
 
 
 class BackProjection(nn.Module):
-    """Detail of a frame, changed by what its neighbours say. `width` channels of feature maps, `rounds` of changes."""
+    """Detail of a frame, changed by what its neighbours say."""
 
-    def __init__(self, width: int, rounds: int) -> None:
+    def __init__(self, width: int, rounds: int, patterns: int) -> None:
+        """With feature maps of `width` channels, `rounds` of changes, which are mixed from `patterns`."""
         super().__init__()
         self.clues = nn.Conv2d(3 + 3 + 2 + 2, 16, 3, padding=1)
         self.trust = nn.Conv2d(16, 1, 3, padding=1)
-        self.rounds = nn.ModuleList(Round(width) for _ in range(rounds))
+        self.rounds = nn.ModuleList(Round(width, patterns) for _ in range(rounds))
         assert self.trust.bias is not None
         nn.init.constant_(self.trust.bias, 1.0)  # until it knows better it believes
 
@@ -127,20 +140,36 @@ class BackProjection(nn.Module):
         bicubic, detail = _enlarged(frame), F.pixel_shuffle(detail.float(), FINE)
         seen = [self._seen(frame, neighbour) for neighbour in neighbours]
         trust = sum((one.trust for one in seen), torch.zeros_like(frame[:, :1]))
-        fine_trust = _spread(trust)
         for change in self.rounds:
             between_layers()
             fine = bicubic + detail
             again = F.interpolate(fine, size=frame.shape[-2:], mode="bicubic", antialias=True, align_corners=False)
-            own, others = _believed(frame - again), torch.zeros_like(detail)
-            around = _reduced(fine) if seen else fine
-            for one in seen:
-                between_layers()
-                left = _believed(one.frame - sample_at(around, one.where, "bicubic"))
-                others = others + one.fine_trust * sample_at(left, one.back, "bicubic")
-            maps, more = change(maps, own / (1 + trust), others / (1 + fine_trust), trust)
+            own = _believed(frame - again)
+            others = self._left(fine, seen, trust) if seen else torch.zeros_like(detail)
+            del fine
+            maps, more = change(maps, own / (1 + trust), others, trust)
             detail = detail + more
         return F.pixel_unshuffle(detail, FINE)
+
+    def _left(self, fine: Tensor, seen: Sequence[_Seen], trust: Tensor) -> Tensor:
+        """What the `fine` frame (B, 3, FINE·h, FINE·w) leaves over of neighbours, at its places; `trust` is of all."""
+        frame = seen[0].frame
+        around = torch.cat([_reduced(fine, FINE * top, FINE * bottom) for top, bottom in _bands(frame)], 2)
+        left = []
+        for one in seen:
+            between_layers()
+            left.append(_believed(one.frame - sample_at(around, one.where, "bicubic")))
+        del around
+        parts = []
+        for top, bottom in _bands(frame):
+            size = FINE * (bottom - top), fine.shape[-1]
+            places = (pixel_grid(*size, fine) + fine.new_tensor([0, FINE * top]).view(1, 2, 1, 1) + 0.5) / FINE - 0.5
+            part = fine.new_zeros(*fine.shape[:2], *size)
+            for one, what in zip(seen, left, strict=True):
+                where = places + _spread(one.there, top, bottom)
+                part = part + _spread(one.trust, top, bottom) * sample_at(what, where, "bicubic")
+            parts.append(part / (1 + _spread(trust, top, bottom)))
+        return torch.cat(parts, 2)
 
     def _seen(self, frame: Tensor, neighbour: Neighbour) -> _Seen:
         height, width = frame.shape[-2:]
@@ -149,6 +178,5 @@ class BackProjection(nn.Module):
         round_trip = (there + warp(back, there)).clamp(-LOST, LOST)
         clues = torch.cat((error, error.abs(), round_trip, round_trip.abs()), 1).to(self.clues.weight.dtype)
         trust = self.trust(F.leaky_relu(self.clues(clues), SLOPE)).float().sigmoid() * (WEIGHT * neighbour.known)
-        places = (pixel_grid(FINE * height, FINE * width, frame) + 0.5) / FINE - 0.5
         where = (pixel_grid(height, width, frame) + back + 0.5) * FINE - 0.5
-        return _Seen(other, where, places + _spread(there), trust, _spread(trust))
+        return _Seen(other, where, there, trust)

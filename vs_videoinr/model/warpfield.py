@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vs_videoinr.model.backprojection import CONTRAST, FINE, BackProjection, Neighbour
+from vs_videoinr.model.backprojection import CONTRAST, BackProjection, Neighbour
 from vs_videoinr.model.base import Flows, VideoField
+from vs_videoinr.model.detail import FINE, Detail
 from vs_videoinr.model.exposure import Exposure
 from vs_videoinr.model.motion import SLOPE, ResidualBlock, pixel_grid, sample_at, start_small, warp
 from vs_videoinr.model.stillness import Stillness, at_rest
@@ -65,11 +66,14 @@ class Decoder(nn.Module):
     The paper's SpatialINR, TemporalINR and decoder; all of it on the low-resolution grid, whatever size is asked for.
     """
 
-    def __init__(self, width: int, lattice: int, rounds: int) -> None:
-        """For feature maps of `width` channels; `lattice` channels are computed in, `rounds` are of back-projection."""
+    def __init__(self, width: int, lattice: int, rounds: int, patterns: int) -> None:
+        """For feature maps of `width` channels; `lattice` channels are computed in, `rounds` are of back-projection.
+
+        Detail is mixed from `patterns`.
+        """
         super().__init__()
-        self.detail = nn.Conv2d(width, 3 * FINE**2, 3, padding=1)
-        self.backprojection = BackProjection(width, rounds) if rounds else None
+        self.detail = Detail(width, patterns)
+        self.backprojection = BackProjection(width, rounds, patterns) if rounds else None
         # Applied to the maps before they are warped (sampling and a linear layer commute).
         self.time0 = nn.Conv2d(width, lattice, 1)
         self.time1 = nn.Conv2d(width, lattice, 1, bias=False)
@@ -77,7 +81,7 @@ class Decoder(nn.Module):
         self.time_trunk = nn.Sequential(ResidualBlock(lattice), ResidualBlock(lattice))
         self.time_flow = nn.Conv2d(lattice, 4, 3, padding=1)
         self.time_fine = nn.Conv2d(lattice, 4 * FINE**2, 3, padding=1)
-        for layer in (self.detail, self.time_flow, self.time_fine):
+        for layer in (self.time_flow, self.time_fine):
             start_small(layer)
 
     def enlarge(self, frame: Tensor, maps: Tensor, neighbours: list[Neighbour]) -> Tensor:

@@ -59,6 +59,7 @@ class WarpINRConfig:
     width: int = 64  # channels of the feature maps
     blocks: int = 8  # residual blocks of the trunk
     lattice: int = 32  # channels of the network that finds what there is at time t
+    patterns: int = 24  # that detail is mixed from
     rounds: int = 3  # of back-projection; with 0 a frame is enlarged without what its neighbours show
     turned: bool = False  # whether detail is the mean over frames turned eight ways; not while training
 
@@ -92,7 +93,7 @@ class WarpINR(Network):
         self.fuse = nn.Conv2d(inputs, config.width, 3, padding=1)
         self.trunk = nn.Sequential(*(ResidualBlock(config.width) for _ in range(config.blocks)))
         self.flow_out = nn.Conv2d(config.width, 2, 3, padding=1)
-        self.decoder = Decoder(config.width, config.lattice, config.rounds)
+        self.decoder = Decoder(config.width, config.lattice, config.rounds, config.patterns)
         start_small(self.flow_out)
 
     @classmethod
@@ -133,6 +134,7 @@ class WarpINR(Network):
             width=channels("fuse.weight"),
             blocks=count("trunk.", ".conv1.weight"),
             lattice=channels("decoder.time_flow.weight", 1),
+            patterns=channels("decoder.detail.patterns.weight", 1),
             rounds=count("decoder.backprojection.", ".gather.weight"),
             turned=eight,
         )
