@@ -237,7 +237,9 @@ print(networks())
 
 
 def test_ctrl_c_in_a_script(tiny: str) -> None:
-    script = MAKE + "print('ready', flush=True)\nfor frame in out.frames(close=True): pass\n"
+    # as in a terminal, also where tests run in the background of a shell, which has all its children ignore Ctrl-C
+    minding = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    script = minding + MAKE + "print('ready', flush=True)\nfor frame in out.frames(close=True): pass\n"
     command = [sys.executable, "-P", "-c", script, tiny]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
