@@ -146,7 +146,7 @@ class BackProjection(nn.Module):
             again = F.interpolate(fine, size=frame.shape[-2:], mode="bicubic", antialias=True, align_corners=False)
             own = _believed(frame - again)
             others = self._left(fine, seen, trust) if seen else torch.zeros_like(detail)
-            del fine
+            del fine  # not needed while the round computes, and large
             maps, more = change(maps, own / (1 + trust), others, trust)
             detail = detail + more
         return F.pixel_unshuffle(detail, FINE)
