@@ -6,15 +6,14 @@ that hardly a pixel of the bar is left: pieces cut out of pictures never show th
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from vs_videoinr.model.turns import TURNS, turned, turned_back
 
-SHARE = 0.15  # of the pictures have bars
-NARROWEST, WIDEST = 0.3, 16.0  # low-resolution pixels, evenly over magnitudes
+SHARE = 0.3  # of the pictures have bars
+LINES = 0.5  # of the bars are lines that a capture leaves, narrower than a low-resolution pixel: hardest to see as such
+NARROWEST, WIDEST = 0.2, 16.0  # low-resolution pixels, evenly over magnitudes on both sides of one
 
 
 def barred(picture: Tensor, scale: float, random: torch.Generator) -> Tensor:
@@ -27,7 +26,8 @@ def barred(picture: Tensor, scale: float, random: torch.Generator) -> Tensor:
     left = 0.0 if seen < 0.7 else (seen - 0.7) / 0.3  # of what is behind a bar: most hide it
 
     def side(ratio: float) -> int:
-        return max(1, round(scale * math.exp(math.log(NARROWEST) + ratio * math.log(WIDEST / NARROWEST))))
+        width: float = NARROWEST ** (1 - ratio / LINES) if ratio < LINES else WIDEST ** ((ratio - LINES) / (1 - LINES))
+        return max(1, round(scale * width))
 
     result = turned(picture, turn).clone()
     bars = [result[..., : side(wide)]]

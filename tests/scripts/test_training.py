@@ -224,7 +224,8 @@ def test_some_pictures_that_are_held_have_bars_and_are_whole_beside_them() -> No
         opposite += bool(first and last)
     assert len(sides) == 4
     assert 0.7 * SHARE < (len(widths) - opposite) / 1000 < 1.3 * SHARE
-    assert sum(width < 2 * scale for width in widths) > 20
+    assert 0.3 < sum(width < scale for width in widths) / len(widths) < 0.6
+    assert sum(scale < width < 2 * scale for width in widths) > 20
     assert sum(width > 4 * scale for width in widths) > 20
     assert opposite > 20
 

@@ -182,6 +182,12 @@ class ResidualBlock(nn.Module):
         return result
 
 
+def whole(image: Tensor, multiple: int) -> Tensor:
+    """Extend an image (B, C, h, w) to whole `multiple`s, to the right and below, by its border."""
+    height, width = image.shape[-2:]
+    return F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+
+
 class Pyramid(nn.Module):
     """Features of one frame at full size, 1/2, 1/4, …: one stage per entry of `widths`."""
 
@@ -194,11 +200,17 @@ class Pyramid(nn.Module):
         self.block = nn.ModuleList(ResidualBlock(width) for width in widths)
 
     def forward(self, frame: Tensor) -> list[Tensor]:
-        """(B, 3, h, w) → features of every level, full size first."""
+        """(B, 3, h, w) → features of every level, full size first; those of the others go on below and to the right.
+
+        They are of a frame that is extended to a whole multiple of the coarsest level's pixels. At full size nothing
+        is: a line along the border would look like a bar.
+        """
         levels = []
-        for reduce, block in zip(self.reduce, self.block, strict=True):
+        for level, (reduce, block) in enumerate(zip(self.reduce, self.block, strict=True)):
             frame = block(F.leaky_relu(reduce(frame), SLOPE))
             levels.append(frame)
+            if level == 0:
+                frame = whole(frame, 1 << len(self.reduce) - 1)
         return levels
 
 

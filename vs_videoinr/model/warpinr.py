@@ -42,6 +42,7 @@ from vs_videoinr.model.motion import (
     sharpen,
     start_small,
     warp,
+    whole,
 )
 from vs_videoinr.model.stillness import Stillness, at_rest
 from vs_videoinr.model.turns import turned, turned_ways
@@ -64,15 +65,14 @@ class WarpINRConfig:
     turned: bool = False  # whether detail is the mean over frames turned eight ways; not while training
 
 
-def _unit(frame: Tensor, multiple: int) -> Tensor:
-    """Extend a frame to whole `multiple`s, to the right and below, by its border."""
-    height, width = frame.shape[-2:]
-    return F.pad(frame, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+def _both(frame0: Tensor, frame1: Tensor) -> Tensor:
+    """Both frames, and so both directions of everything between them, as one batch."""
+    return torch.cat((frame0, frame1)).contiguous(memory_format=torch.channels_last)
 
 
 def _told(frames: tuple[Tensor, Tensor], flow: Tensor, still: Stillness, exposure: Exposure) -> Flows:
-    """What a pair's neighbours are told: `flow` (2B, 2, H, W) in both directions, of which the pair has (h, w)."""
-    onward, back = flow[..., : still.rest.shape[-2], : still.rest.shape[-1]].contiguous().chunk(2)
+    """What a pair's neighbours are told: `flow` (2B, 2, h, w) in both directions, of which the pair has (h, w)."""
+    onward, back = flow.contiguous().chunk(2)
     return Flows(*frames, onward, back, still.reach > still.rest, (still.reach == 0) & exposure.close(), exposure)
 
 
@@ -154,13 +154,12 @@ class WarpINR(Network):
         """
         weight = self.fuse.weight
         frame0, frame1 = (f.to(device=weight.device, dtype=weight.dtype) for f in (frame0, frame1))
-        height, width = frame0.shape[-2:]
         batch = frame0.shape[0]
         exposure = Exposure.between(frame0, frame1)
-        this = self._both(*exposure.alike(frame0, frame1))
+        this = _both(*exposure.alike(frame0, frame1))
         levels, flows, state = self._motion(this)
         still = Stillness.between(frame0, frame1)
-        reach = _unit(torch.cat((still.reach, still.reach)), self._multiple)
+        reach = torch.cat((still.reach, still.reach))
         flow = flows[-1] * (1 - at_rest(reach, flows[-1]))
         told = _told((frame0, frame1), flow, still, exposure)
 
@@ -172,7 +171,6 @@ class WarpINR(Network):
         flow = flow + self.flow_out(maps).float()
         flows.append(flow)
         flow = flow * (1 - at_rest(reach, flow))
-        maps, flow = maps[..., :height, :width], flow[..., :height, :width]
         field = WarpField(
             self.decoder,
             frame0,
@@ -193,14 +191,12 @@ class WarpINR(Network):
         """
         weight = self.fuse.weight
         frame = frame.to(device=weight.device, dtype=weight.dtype)
-        height, width = frame.shape[-2:]
         exposure, still = Exposure.between(frame, frame), Stillness.between(frame, frame)
-        this = _unit(frame, self._multiple).contiguous(memory_format=torch.channels_last)
+        this = frame.contiguous(memory_format=torch.channels_last)
         levels = self.pyramid(this - 0.5)
         _, state = self.flow(levels, levels)
         rest = torch.zeros_like(this[:, :2]).float()
-        maps = self._maps(this, levels[0], state, rest, 0)[..., :height, :width].contiguous()
-        rest = rest[..., :height, :width].contiguous()
+        maps = self._maps(this, levels[0], state, rest, 0).contiguous()
         told = _told((frame, frame), torch.cat((rest, rest)), still, exposure)
         return WarpField(self.decoder, frame, frame, (maps, maps), (rest, rest), told, still, exposure, None)
 
@@ -209,23 +205,14 @@ class WarpINR(Network):
         weight = self.fuse.weight
         frame0, frame1 = (f.to(device=weight.device, dtype=weight.dtype) for f in (frame0, frame1))
         exposure = Exposure.between(frame0, frame1)
-        flow = self._motion(self._both(*exposure.alike(frame0, frame1)))[1][-1]
+        flow = self._motion(_both(*exposure.alike(frame0, frame1)))[1][-1]
         still = Stillness.between(frame0, frame1)
-        reach = _unit(torch.cat((still.reach, still.reach)), self._multiple)
+        reach = torch.cat((still.reach, still.reach))
         return _told((frame0, frame1), flow * (1 - at_rest(reach, flow)), still, exposure)
 
     def flow_levels(self, frame0: Tensor, frame1: Tensor) -> list[Tensor]:
         """The flows of `encode_with_flows` without what follows them, for training the motion alone."""
-        return self._motion(self._both(*Exposure.between(frame0, frame1).alike(frame0, frame1)))[1]
-
-    @property
-    def _multiple(self) -> int:
-        """Of what frames' sides must be, for every level of the pyramid to be half as large as the one before."""
-        return 1 << len(self.config.levels) - 1
-
-    def _both(self, frame0: Tensor, frame1: Tensor) -> Tensor:
-        """Both frames, and so both directions of everything between them, as one batch of whole multiples."""
-        return _unit(torch.cat((frame0, frame1)), self._multiple).contiguous(memory_format=torch.channels_last)
+        return self._motion(_both(*Exposure.between(frame0, frame1).alike(frame0, frame1)))[1]
 
     def _maps(self, this: Tensor, level: Tensor, state: Tensor, flow: Tensor, apart: int) -> Tensor:
         """Feature maps of frames `this`, which move by `flow`, from what pyramid and estimator say.
@@ -239,7 +226,8 @@ class WarpINR(Network):
         round_trip = (flow + warp(flow.roll(apart, 0), flow)).clamp(-LOST, LOST)
         phase = flow * (2 * math.pi)  # how far between two pixels the other frame's content lies
         motion = torch.cat((flow / 8, round_trip / 8, phase.sin(), phase.cos()), 1).to(this.dtype)
-        hidden = F.interpolate(state, scale_factor=2, mode="bilinear", align_corners=False)
+        height, width = this.shape[-2:]
+        hidden = F.interpolate(state, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
         x = torch.cat((level, other, hidden, this - 0.5, error, motion), 1)
         x = F.leaky_relu(self.fuse(x), SLOPE)
         maps: Tensor = x + self.trunk(x)
@@ -247,15 +235,19 @@ class WarpINR(Network):
 
     def _maps_of(self, frame0: Tensor, frame1: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
         """Feature maps of a pair of frames of the same exposure of which it is known already how they move."""
-        height, width = frame0.shape[-2:]
-        this = self._both(frame0, frame1)
+        this = _both(frame0, frame1)
         levels = self.pyramid(this - 0.5)
         _, state = self.flow(levels, [level.roll(this.shape[0] // 2, 0) for level in levels])
-        maps = self._maps(this, levels[0], state, _unit(flow, self._multiple), len(this) // 2)[..., :height, :width]
+        maps = self._maps(this, levels[0], state, flow, len(this) // 2)
         maps0, maps1 = maps.contiguous().chunk(2)
         return maps0, maps1
 
     def _motion(self, this: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """Features, flows and state of both directions; the last flow is of the frames' own size.
+
+        All else, but the features at full size, is of frames extended to whole pixels of the coarsest level.
+        """
+
         def other(both: Tensor) -> Tensor:
             return both.roll(this.shape[0] // 2, 0)
 
@@ -263,9 +255,13 @@ class WarpINR(Network):
         flows, state = self.flow(levels, [other(level) for level in levels])
         if self.flow.refine is not None:
             flows.append(self.flow.refine(levels[1], other(levels[1]), flows[-1], state)[0])
+        height, width = this.shape[-2:]
+        this = whole(this, 2)
         half = F.avg_pool2d(this, 2)
-        flow = reconsider(flows[-1], half, other(half))
-        flow = enlarge(sharpen(flow, half, other(half), reach=6, damping=1e-3))
+        flow = flows[-1][..., : half.shape[-2], : half.shape[-1]]
+        flow = reconsider(flow, half, other(half))
+        flow = enlarge(sharpen(flow, half, other(half), reach=6, damping=1e-3))[..., :height, :width]
+        this = this[..., :height, :width]
         flow = reconsider(flow, this, other(this))
         flow = settle(sharpen(flow, this, other(this), reach=3, damping=3e-3))
         return levels, [*flows, flow], state
