@@ -163,7 +163,7 @@ def moved(net: WarpINR, truth: list[Tensor]) -> Iterator[None]:
 
     def there(field: WarpField, t: float, size: tuple[int, int]) -> Tensor:
         made, true = sample(field, t, size), next(coming)
-        flow = net.flow_levels(true, made)[-1][:1, :, : size[0], : size[1]]
+        flow = net.flow_levels(true, made)[-1][:1]
         return sample_at(made, pixel_grid(*size, made) + flow, "bicubic")
 
     with patch.object(WarpField, "sample", there):
