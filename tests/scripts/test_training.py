@@ -229,6 +229,13 @@ def test_some_pictures_that_are_held_have_bars_and_are_whole_beside_them() -> No
     assert sum(width > 4 * scale for width in widths) > 20
     assert opposite > 20
 
+    white = torch.ones(3, side, side)
+    changed_pixels = [
+        made[made < 1] for made in (barred(white, scale, random)[0] for _ in range(1000)) if made.min() < 1
+    ]
+    within = sum(bool(pixels.max() > pixels.min()) for pixels in changed_pixels)  # with a line between bar and picture
+    assert 0.25 < within / len(changed_pixels) < 0.6
+
 
 def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
     from training.photographs import Photographs, load
