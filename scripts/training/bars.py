@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from vs_videoinr.model.turns import TURNS, turned, turned_back
+from vs_videoinr.model.warpfield import resize
 
 SHARE = 0.3  # of the pictures have bars
 LINES = 0.5  # of the bars are lines that a capture leaves, narrower than a low-resolution pixel: hardest to see as such
-SOFT = 0.5  # of the pictures with bars have them end within a full-size pixel, as after scaling and compression
+SOFT = 0.5  # of the pictures with bars were scaled together with them: edges lie anywhere and ring, as in most video
+FINE = 8  # places in a full-size pixel where such edges may be
 NARROWEST, WIDEST = 0.2, 16.0  # low-resolution pixels, evenly over magnitudes on both sides of one
 
 
@@ -23,19 +25,24 @@ def barred(picture: Tensor, scale: float, random: torch.Generator) -> Tensor:
     turn = int(torch.randint(TURNS, (), generator=random))
     if chance > SHARE:
         return picture
-    colour = torch.zeros(3, 1, 1) if kind < 0.7 else torch.rand(3, 1, 1, generator=random)
-    left = 0.0 if seen < 0.7 else (seen - 0.7) / 0.3  # of what is behind a bar: most hide it
+    grey = torch.rand(1, 1, 1, generator=random)
+    several = torch.rand(3, 1, 1, generator=random)
+    colour = 0 * several if kind < 0.5 else 0.1 * grey if kind < 0.7 else grey if kind < 0.85 else several
+    left = max(0.0, (seen - 0.6) / 0.4) ** 2  # of what is behind a bar: most hide it
     result = turned(picture, turn)
+    length = result.shape[-1]
 
     def hidden(ratio: float) -> Tensor:
         """How much of each line a bar hides, counted from its border."""
         width: float = NARROWEST ** (1 - ratio / LINES) if ratio < LINES else WIDEST ** ((ratio - LINES) / (1 - LINES))
-        width = scale * width if chance < SOFT * SHARE else max(1, round(scale * width))
-        return (width - torch.arange(result.shape[-1])).clamp(0, 1)
+        if chance > SOFT * SHARE:
+            return (torch.arange(length) < max(1, round(scale * width))).float()
+        fine = (torch.arange(FINE * length) < max(1, round(FINE * scale * width))).float()
+        return resize(fine.expand(1, 1, 1, -1), (1, length))[0, 0, 0]
 
     bars = hidden(wide)
     if second < 0.5:
         # as wide as the first, as bars of wide formats are, or not
-        bars = torch.maximum(bars, hidden(wide if second < 0.25 else other).flip(0))
+        bars = bars + hidden(wide if second < 0.25 else other).flip(0)
     bars = (bars * (1 - left)).to(result)
-    return turned_back(result * (1 - bars) + colour.to(result) * bars, turn)
+    return turned_back((result * (1 - bars) + colour.to(result) * bars).clamp(0, 1), turn)
