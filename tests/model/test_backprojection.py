@@ -49,7 +49,7 @@ def error(projection: BackProjection, *neighbours: Neighbour) -> float:
     frame = low(scene())
     detail = torch.zeros(1, 3 * FINE**2, *LOW)
     detail = projection.improve(frame, detail, torch.zeros(1, 4, *LOW), neighbours)
-    large = F.interpolate(frame, size=HIGH, mode="bicubic", antialias=True) + F.pixel_shuffle(detail, FINE)
+    large = F.interpolate(frame, size=HIGH, mode="bicubic", antialias=True) + detail
     return float((large - scene())[..., 16:-16, 16:-16].square().mean().sqrt())
 
 

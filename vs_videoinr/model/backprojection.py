@@ -113,10 +113,13 @@ class Round(nn.Module):
 
         `trust` (B, 1, h, w) is what all others were weighed with together.
         """
-        told = [own * CONTRAST, F.pixel_unshuffle(others * CONTRAST, FINE), trust]
-        gathered = self.gather(torch.cat((maps, *(part.to(maps.dtype) for part in told)), 1))
-        maps = self.block(maps + F.leaky_relu(gathered, SLOPE))
+        # what the block need not have is large, and gets no name that would keep it
+        maps = self.block(maps + F.leaky_relu(self.gather(self._told(maps, own, others, trust)), SLOPE))
         return maps, self.pace * (_enlarged(own) + others) + F.pixel_shuffle(self.change(maps).float(), FINE)
+
+    def _told(self, maps: Tensor, own: Tensor, others: Tensor, trust: Tensor) -> Tensor:
+        parts = own * CONTRAST, F.pixel_unshuffle(others * CONTRAST, FINE), trust
+        return torch.cat((maps, *(part.to(maps.dtype) for part in parts)), 1)
 
 
 class BackProjection(nn.Module):
@@ -134,22 +137,23 @@ class BackProjection(nn.Module):
     def improve(self, frame: Tensor, detail: Tensor, maps: Tensor, neighbours: Sequence[Neighbour]) -> Tensor:
         """Improve `detail` (B, 3·FINE², h, w) of a frame (B, 3, h, w) with feature `maps` (B, width, h, w).
 
-        The result is float32. Neighbours are nothing but added up: their order does not matter.
+        The result is float32 (B, 3, FINE·h, FINE·w). Neighbours are nothing but added up: their order does not matter.
         """
         frame = frame.float()
-        bicubic, detail = _enlarged(frame), F.pixel_shuffle(detail.float(), FINE)
+        detail = F.pixel_shuffle(detail.float(), FINE)
         seen = [self._seen(frame, neighbour) for neighbour in neighbours]
         trust = sum((one.trust for one in seen), torch.zeros_like(frame[:, :1]))
         for change in self.rounds:
             between_layers()
-            fine = bicubic + detail
+            fine = _enlarged(frame) + detail
             again = F.interpolate(fine, size=frame.shape[-2:], mode="bicubic", antialias=True, align_corners=False)
             own = _believed(frame - again)
             others = self._left(fine, seen, trust) if seen else torch.zeros_like(detail)
             del fine  # not needed while the round computes, and large
             maps, more = change(maps, own / (1 + trust), others, trust)
             detail = detail + more
-        return F.pixel_unshuffle(detail, FINE)
+            del more
+        return detail
 
     def _left(self, fine: Tensor, seen: Sequence[_Seen], trust: Tensor) -> Tensor:
         """What the `fine` frame (B, 3, FINE·h, FINE·w) leaves over of neighbours, at its places; `trust` is of all."""

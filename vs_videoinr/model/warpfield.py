@@ -86,10 +86,9 @@ class Decoder(nn.Module):
 
     def enlarge(self, frame: Tensor, maps: Tensor, neighbours: list[Neighbour]) -> Tensor:
         """What a frame (B, 3, h, w) has in addition to its bicubic enlargement, float32 (B, 3, FINE·h, FINE·w)."""
-        detail: Tensor = self.detail(maps).float()
         if self.backprojection is not None:
-            detail = self.backprojection.improve(frame, detail, maps, neighbours)
-        return F.pixel_shuffle(detail, FINE)
+            return self.backprojection.improve(frame, self.detail(maps), maps, neighbours)
+        return F.pixel_shuffle(self.detail(maps).float(), FINE)
 
     def lattice(self, field: WarpField, t: float) -> tuple[Tensor, Tensor]:
         """What there is at time `t`, float32: the ways to both frames, and how they are put together there.
@@ -238,17 +237,20 @@ class WarpField(VideoField):
         """What frames 0 and 1, or one of them, have in addition to bicubic, float32 (B, 3, FINE·h, FINE·w)."""
         alike = self.exposure.alike(self.frame0, self.frame1)
         frames, seen = [alike[number] for number in numbers], [self._neighbours(number) for number in numbers]
-        details = [
-            self.decoder.enlarge(frame, self._maps[number], neighbours)
-            for number, frame, neighbours in zip(numbers, frames, seen, strict=True)
-        ]
+
+        def said(turn: int) -> list[Tensor]:
+            """Of all of them turned one way."""
+            maps = self._maps if turn == 0 or self._maps_turned is None else self._maps_turned(turn)
+            found = []
+            for number, frame, neighbours in zip(numbers, frames, seen, strict=True):
+                around = [one.turned(turn) for one in neighbours]
+                found.append(turned_back(self.decoder.enlarge(turned(frame, turn), maps[number], around), turn))
+            return found
+
+        details = said(0)
         if self._maps_turned is not None:
             for turn in range(1, TURNS):
-                maps = self._maps_turned(turn)
-                for place, number in enumerate(numbers):
-                    neighbours = [one.turned(turn) for one in seen[place]]
-                    more = self.decoder.enlarge(turned(frames[place], turn), maps[number], neighbours)
-                    details[place] = details[place] + turned_back(more, turn)
+                details = [detail + more for detail, more in zip(details, said(turn), strict=True)]
             details = [detail / TURNS for detail in details]
         shares = self.exposure.shares()
         # what is of one colour, as bars above and below a film, stays so
@@ -270,11 +272,11 @@ class WarpField(VideoField):
         self, t: float, size: tuple[int, int], check: Callable[[], None]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Both frames and the lattice (see `Decoder.lattice`), all but its ways at `size`."""
-        there, fine = self.decoder.lattice(self, t)
-        check()
         large0 = self._enlarged(0, size)
         check()
         large1 = self._enlarged(1, size)
+        check()
+        there, fine = self.decoder.lattice(self, t)  # not before: it is large
         check()
         return there, large0, large1, resize(fine, size)
 

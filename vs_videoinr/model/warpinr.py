@@ -219,6 +219,12 @@ class WarpINR(Network):
 
         The frame to which one moves is `apart` places from it: 0 for frames that are held.
         """
+        x = F.leaky_relu(self.fuse(self._clues(this, level, state, flow, apart)), SLOPE)
+        maps: Tensor = x + self.trunk(x)
+        return maps
+
+    def _clues(self, this: Tensor, level: Tensor, state: Tensor, flow: Tensor, apart: int) -> Tensor:
+        """What `_maps` begins with; by itself, so that its parts are let go of before the trunk takes as much again."""
         error = (this - warp(this.roll(apart, 0), flow)).abs() * CONTRAST
         other = warp(level.roll(apart, 0), flow)
         # Nothing, except where something is hidden. Where there is nothing to see, as in black frames, it can lead
@@ -228,10 +234,7 @@ class WarpINR(Network):
         motion = torch.cat((flow / 8, round_trip / 8, phase.sin(), phase.cos()), 1).to(this.dtype)
         height, width = this.shape[-2:]
         hidden = F.interpolate(state, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
-        x = torch.cat((level, other, hidden, this - 0.5, error, motion), 1)
-        x = F.leaky_relu(self.fuse(x), SLOPE)
-        maps: Tensor = x + self.trunk(x)
-        return maps
+        return torch.cat((level, other, hidden, this - 0.5, error, motion), 1)
 
     def _maps_of(self, frame0: Tensor, frame1: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
         """Feature maps of a pair of frames of the same exposure of which it is known already how they move."""

@@ -1,0 +1,58 @@
+"""What our models hold at a time, in numbers of single precision a source pixel: 100 are 0.8 GB at 1920x1080."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vs_videoinr import VideoINR
+from vs_videoinr.model import backprojection
+
+HEIGHT, WIDTH = 96, 160
+
+
+class Held(TorchDispatchMode):
+    """Counts the bytes of all tensors that are made meanwhile and still live, and the most there were at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live: dict[int, int] = {}
+        self.most = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        results = function(*args, **(kwargs or {}))
+        for result in results if isinstance(results, list | tuple) else [results]:
+            if isinstance(result, Tensor) and (key := (storage := result.untyped_storage())._cdata) not in self.live:
+                self.live[key] = storage.nbytes()
+                weakref.finalize(storage, self.live.pop, key)
+        self.most = max(self.most, sum(self.live.values()))
+        return results
+
+
+def held(work: Callable[[], object]) -> float:
+    """The most numbers a pixel that `work` holds."""
+    with Held() as counted:
+        work()
+    return counted.most / (4 * HEIGHT * WIDTH)
+
+
+@pytest.mark.parametrize(("model", "encoding", "sampling"), [("lite", 650, 450), ("standard", 650, 850)])
+def test_a_frame_takes_as_much_memory_as_it_must(
+    model: str, encoding: float, sampling: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a residual block of the trunk four times the 128 channels of both feature maps are there at once."""
+    monkeypatch.setattr(backprojection, "BAND", 4 * backprojection.FINE**2 * WIDTH)  # many, as in a large frame
+    net = VideoINR.load(model, device="cpu")
+    picture = torch.rand(1, 3, HEIGHT, WIDTH + 9, generator=torch.Generator().manual_seed(1))
+    frames = [picture[..., 3 * number : 3 * number + WIDTH].contiguous() for number in range(4)]
+    before, after = net.flows(frames[0], frames[1]), net.flows(frames[2], frames[3])
+    with torch.no_grad():
+        assert 512 < held(lambda: net.encode(frames[1], frames[2])) < encoding
+        field = net.encode(frames[1], frames[2]).among(before, after)
+        assert held(lambda: field.sample(0.5, (2 * HEIGHT, 2 * WIDTH))) < sampling
