@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -124,6 +126,28 @@ def test_fields_are_bounded_by_their_bytes(
     for n in (0, 0, 1, 0):
         render(renderer, n, 0.5)
     assert network.pairs == 3
+    renderer.close()
+
+
+def test_what_leaves_no_room_is_forgotten_before_the_next_is_made(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of large frames, a field takes gigabytes, and making one takes more."""
+    made: list[weakref.ref[VideoField]] = []
+    alive: list[int] = []
+
+    class Watching(Counting):
+        def encode(self, frame0: Tensor, frame1: Tensor) -> VideoField:
+            alive.append(sum(field() is not None for field in made))
+            field = super().encode(frame0, frame1)
+            made.append(weakref.ref(field))
+            return field
+
+    renderer = Renderer(Watching(tiny), CPU, torch.float32, (WIDTH, HEIGHT), SIZE)
+    for n in range(3):
+        render(renderer, n, 0.5)
+    monkeypatch.setattr(module, "CACHE_BYTES", 1)
+    for n in range(3, 6):
+        render(renderer, n, 0.5)
+    assert alive == [0, 1, 2, 0, 0, 0]
     renderer.close()
 
 

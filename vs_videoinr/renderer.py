@@ -89,6 +89,7 @@ class Renderer:
         self._host = Host()
         self._fields: OrderedDict[tuple[int, int], _Kept] = OrderedDict()
         self._flows: OrderedDict[tuple[int, int], Flows | None] = OrderedDict()
+        self._encoded = 0  # bytes of a field as it is when nothing has been asked of it yet
         self._played: int | None = None  # the left frame of the pair that was asked for last
         self._worker = worker.acquire(device)
 
@@ -193,10 +194,12 @@ class Renderer:
         """What a pair of frames has become, remembered from the last time or made now."""
         kept = self._fields.get(pair)
         if kept is None:
+            self._forget(self._encoded)  # before it is there: it may be that there is room for one only
             frames = [self._read(frame) for frame in (frame0, frame1)]
             inside = [self._inside(frame) for frame in frames]
             kept = _Kept(self._open().encode(inside[0], inside[1]), Beyond.of(frames, inside))
             self._fields[pair] = kept
+            self._encoded = kept.nbytes()
             self._forget()
         else:
             self._fields.move_to_end(pair)
@@ -245,10 +248,10 @@ class Renderer:
         for plane, (memory, stride) in zip(values, output, strict=True):
             np.copyto(_view(memory, stride, self.size), plane)
 
-    def _forget(self) -> None:
-        """Let go of the pairs that were asked for longest ago, where all together are too much."""
-        size = sum(other.nbytes() for other in self._fields.values())
-        while len(self._fields) > CACHE_FIELDS or (size > CACHE_BYTES and len(self._fields) > 1):
+    def _forget(self, coming: int = 0) -> None:
+        """Let go of the pairs asked for longest ago, where all are too much; with one of `coming` bytes, if not 0."""
+        size, more = coming + sum(other.nbytes() for other in self._fields.values()), int(coming > 0)
+        while (count := len(self._fields) + more) > CACHE_FIELDS or (size > CACHE_BYTES and count > 1):
             _, dropped = self._fields.popitem(last=False)
             size -= dropped.nbytes()
 

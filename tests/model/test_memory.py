@@ -13,15 +13,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vs_videoinr import VideoINR
 from vs_videoinr.model import backprojection
+from vs_videoinr.model.detail import FINE
 
 HEIGHT, WIDTH = 96, 160
 
 
-class Held(TorchDispatchMode):
+class Held(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch says nothing of its types
     """Counts the bytes of all tensors that are made meanwhile and still live, and the most there were at a time."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live: dict[int, int] = {}
         self.most = 0
 
@@ -39,7 +40,8 @@ def held(work: Callable[[], object]) -> float:
     """The most numbers a pixel that `work` holds."""
     with Held() as counted:
         work()
-    return counted.most / (4 * HEIGHT * WIDTH)
+    most: int = counted.most
+    return most / (4 * HEIGHT * WIDTH)
 
 
 @pytest.mark.parametrize(("model", "encoding", "sampling"), [("lite", 650, 450), ("standard", 650, 850)])
@@ -47,7 +49,7 @@ def test_a_frame_takes_as_much_memory_as_it_must(
     model: str, encoding: float, sampling: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a residual block of the trunk four times the 128 channels of both feature maps are there at once."""
-    monkeypatch.setattr(backprojection, "BAND", 4 * backprojection.FINE**2 * WIDTH)  # many, as in a large frame
+    monkeypatch.setattr(backprojection, "BAND", 4 * FINE**2 * WIDTH)  # many, as in a large frame
     net = VideoINR.load(model, device="cpu")
     picture = torch.rand(1, 3, HEIGHT, WIDTH + 9, generator=torch.Generator().manual_seed(1))
     frames = [picture[..., 3 * number : 3 * number + WIDTH].contiguous() for number in range(4)]

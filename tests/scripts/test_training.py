@@ -231,12 +231,12 @@ def test_some_pictures_that_are_held_have_bars_and_are_whole_beside_them() -> No
     assert opposite > 20
 
     level = torch.full((3, side, side), 0.5)
-    lines = [made for made in (barred(level, scale, random) for _ in range(1000)) if not torch.equal(made, level)]
-    rings = sum(bool((line > 0.505).any() and (line < 0.495).any()) for line in lines)
-    assert 0.25 < rings / len(lines) < 0.6
-    assert 0.4 < sum(bool(line.min() < 0.1) for line in lines) / len(lines) < 0.8  # the others: grey, seen through
-    coloured = sum(bool((line[0] != line[1]).any()) for line in lines)
-    assert 0.05 < coloured / len(lines) < 0.3
+    lined = [made for made in (barred(level, scale, random) for _ in range(1000)) if not torch.equal(made, level)]
+    rings = sum(bool((one > 0.505).any() and (one < 0.495).any()) for one in lined)
+    assert 0.25 < rings / len(lined) < 0.6
+    assert 0.4 < sum(bool(one.min() < 0.1) for one in lined) / len(lined) < 0.8  # the others: grey, seen through
+    coloured = sum(bool((one[0] != one[1]).any()) for one in lined)
+    assert 0.05 < coloured / len(lined) < 0.3
 
 
 def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
