@@ -42,7 +42,7 @@ def barred(picture: Tensor, scale: float, random: torch.Generator) -> Tensor:
 
     bars = hidden(wide)
     if second < 0.5:
-        # as wide as the first, as bars of wide formats are, or not
+        # As wide as the first, as bars of wide formats are, or not. They do not meet: pieces are wider than both.
         bars = bars + hidden(wide if second < 0.25 else other).flip(0)
     bars = (bars * (1 - left)).to(result)
     return turned_back((result * (1 - bars) + colour.to(result) * bars).clamp(0, 1), turn)
