@@ -15,7 +15,7 @@ from vs_videoinr.model.warpfield import resize
 SHARE = 0.3  # of the pictures have bars
 LINES = 0.5  # of the bars are lines that a capture leaves, narrower than a low-resolution pixel: hardest to see as such
 SOFT = 0.5  # of the pictures with bars were scaled together with them: edges lie anywhere and ring, as in most video
-FINE = 8  # places in a full-size pixel where such edges may be
+PLACES = 8  # in a full-size pixel, where such edges may be
 NARROWEST, WIDEST = 0.2, 16.0  # low-resolution pixels, evenly over magnitudes on both sides of one
 
 
@@ -37,7 +37,7 @@ def barred(picture: Tensor, scale: float, random: torch.Generator) -> Tensor:
         width: float = NARROWEST ** (1 - ratio / LINES) if ratio < LINES else WIDEST ** ((ratio - LINES) / (1 - LINES))
         if chance > SOFT * SHARE:
             return (torch.arange(length) < max(1, round(scale * width))).float()
-        fine = (torch.arange(FINE * length) < max(1, round(FINE * scale * width))).float()
+        fine = (torch.arange(PLACES * length) < max(1, round(PLACES * scale * width))).float()
         return resize(fine.expand(1, 1, 1, -1), (1, length))[0, 0, 0]
 
     bars = hidden(wide)

@@ -118,6 +118,7 @@ class Round(nn.Module):
         return maps, self.pace * (_enlarged(own) + others) + F.pixel_shuffle(self.change(maps).float(), FINE)
 
     def _told(self, maps: Tensor, own: Tensor, others: Tensor, trust: Tensor) -> Tensor:
+        """All that `forward` is given, side by side on the low-resolution grid."""
         parts = own * CONTRAST, F.pixel_unshuffle(others * CONTRAST, FINE), trust
         return torch.cat((maps, *(part.to(maps.dtype) for part in parts)), 1)
 
