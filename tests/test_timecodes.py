@@ -10,6 +10,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import vapoursynth as vs
 
 from tests.frames import duration, pixels_of, props_of, same
 from vs_videoinr.timecodes import TimecodeError, read
@@ -83,7 +84,7 @@ BAD = {
     HEAD + "0\n40\n": "has 2 times, but the clip has 3 frames",
     HEAD + "0\n40\n80\n120\n160\n": "has 5 times, but the clip has 3 frames",
     HEAD + "0\nforty\n80\n": "holds something that is not a number",
-    HEAD + "0\n40\nnan\n": "holds a time that is too large",
+    HEAD + "0\n40\nnan\n": "holds something that is not a number",
     HEAD + "0\n40\n1000000000000\n": "holds a time that is too large",
     HEAD + "0\n40\n1e30\n": "holds a time that is too large",
     HEAD + "0\n40\n-Infinity\n": "holds a time that is too large",
@@ -130,3 +131,17 @@ def test_files_as_others_write_them(tmp_path: Path) -> None:
         found = read(str(path), 3)
         assert found.total == Fraction(120, 1000)
         assert found.position(Fraction(60, 1000)) == Fraction(3, 2)
+
+
+@pytest.mark.parametrize(("milliseconds", "fps", "ratio"), [("0.1", 10_000, 1), ("1", 4000, 4), ("1.0416667", 3840, 4)])
+def test_high_rates_lose_no_frame(
+    moving: Any, tiny: str, tmp_path: Path, milliseconds: str, fps: int, ratio: int
+) -> None:
+    clip = moving(vs.YUV420P8, length=8)
+    codes = tmp_path / "times.txt"
+    codes.write_text(HEAD + "".join(f"{n * Fraction(milliseconds):.7f}\n" for n in range(9)))
+    shown = pixels_of(clip.videoinr.Upscale(fps_num=fps, timecodes=str(codes), model=tiny))
+    source = pixels_of(clip)
+    assert len(shown) >= 8 * ratio - 1
+    for n, frame in enumerate(shown[: 7 * ratio]):
+        assert [k for k in range(8) if same(frame, source[k])] == ([n // ratio] if n % ratio == 0 else [])

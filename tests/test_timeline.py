@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vs_videoinr.timecodes import Timecodes
-from vs_videoinr.timeline import Laid, Moments, Resampled
+from vs_videoinr.timeline import Laid, Moments, Resampled, near_frame, rate_ratio
 
 NTSC = Fraction(24000, 1001)
 
@@ -199,3 +199,69 @@ def test_times_that_matroska_rounded_are_those_of_the_frames() -> None:
     timeline = Laid(Timecodes(starts), NTSC)
     assert [timeline.place(n).left for n in range(1000)] == list(range(1000))
     assert all(timeline.place(n).on_source for n in range(1000))
+
+
+@given(st.integers(1, 2**31 - 1), st.data())
+def test_a_time_next_to_a_source_frame_is_that_frames(frames: int, data: st.DataObject) -> None:
+    frame = data.draw(st.integers(0, frames - 1))
+    off = data.draw(st.fractions(Fraction(-3, 10**6), Fraction(3, 10**6)))
+    near = abs(off) <= Fraction(1, 10**6)
+    assert near_frame(frame + off, frames) == (frame if near else frame + off)
+    assert near_frame(Fraction(frames) - Fraction(1, 10**9), frames) != frames  # where there is none
+
+
+#: Frames per second as they are, and as they are written with three decimals.
+NOMINAL = [(k * Fraction(1000, 1001), round(k * Fraction(1000, 1001), 3)) for k in (15, 24, 30, 48, 60, 120)]
+
+
+def test_rates_that_agree_are_one_rate() -> None:
+    for exact, rounded in NOMINAL:
+        for factor in (Fraction(1), Fraction(2), Fraction(5), Fraction(5, 2), Fraction(1, 2), Fraction(1, 3)):
+            assert rate_ratio(factor * exact, rounded) == factor
+            assert rate_ratio(factor * rounded, exact) == factor
+    assert rate_ratio(Fraction(25001, 1000), Fraction(25)) == Fraction(25001, 25000)  # 40 ppm are none
+
+
+def test_rates_of_video_are_taken_as_they_are() -> None:
+    rates = [Fraction(k * step) for k in (10, 12, 24, 25, 30, 48, 50, 60, 90, 100, 120, 144, 240, 480, 1000)
+             for step in (1, Fraction(1000, 1001))]  # fmt: skip
+    assert all(rate_ratio(fps, source) == fps / source for fps in rates for source in rates)
+
+
+@given(st.integers(1, 400), st.sampled_from(NOMINAL), st.sampled_from([Fraction(k, 2) for k in (2, 4, 5, 10)]))
+def test_durations_of_agreeing_rates_add_up(frames: int, rate: tuple[Fraction, Fraction], factor: Fraction) -> None:
+    exact, rounded = rate
+    timeline = Resampled(frames, rate_ratio(factor * exact, rounded), rounded, factor * exact)
+    assert timeline.fps == factor * exact
+    durations = [timeline.duration(n) or Fraction(0) for n in range(timeline.length)]
+    assert all(duration == 1 / (factor * exact) for duration in durations[:-1])
+    assert sum(durations) == frames / rounded
+    places = [timeline.place(n) for n in range(timeline.length)]
+    assert all(place.left + place.t == min(n / factor, frames - 1) for n, place in enumerate(places))
+
+
+def test_no_frame_is_without_duration_in_a_day_of_agreeing_rates() -> None:
+    for rounded in (Fraction(59940599, 10**6), Fraction(59940, 1000), Fraction(599400, 10001)):
+        timeline = Resampled(5_000_000, Fraction(1), rounded, Fraction(60000, 1001))
+        last = timeline.duration(timeline.length - 1)
+        assert last is not None
+        assert last > 0
+
+
+def test_short_frames_have_something_between_them() -> None:
+    for microseconds, fps in ((100, 40_000), (1000, 4000), (500, 16_000)):
+        step = Fraction(1_000_000, fps)
+        timeline = Laid(Timecodes(np.arange(13, dtype=np.int64) * microseconds * 1000), Fraction(fps))
+        places = [timeline.place(n) for n in range(timeline.length)]
+        exact = [n * step / microseconds for n in range(int(12 * microseconds / step))]
+        assert [place.left + place.t for place in places if place.right > place.left] == [t for t in exact if t < 11]
+
+
+def test_a_fine_rate_shows_a_source_frame_once() -> None:
+    """Whole milliseconds of 60 fps at a rate of which several frames lie within their rounding."""
+    starts = np.array([round(n * 1000 / 60) for n in range(60)], np.int64) * 10**6
+    timeline = Laid(Timecodes(starts), Fraction(6000))
+    places = [timeline.place(n) for n in range(timeline.length)]
+    shown = [place.left for place in places if place.on_source and place.right > place.left]
+    assert shown == sorted(set(shown))
+    assert shown[0] == 0

@@ -36,7 +36,9 @@ def output_size(
         raise ValueError("give scale, or width and height, but not both")
     if scale is not None:
         if not math.isfinite(scale) or scale < 1:
-            raise ValueError(f"scale must be at least 1, got {scale:g}")
+            raise ValueError(f"scale must be at least 1, got {scale:.15g}")
+        if scale > MAX_PIXELS:  # of which the size would have hundreds of digits
+            raise ValueError(f"scale={scale:g} is too large; at most {MAX_PIXELS} pixels are possible")
         exact = Fraction(repr(scale))
         size = _round(source[0] * exact, multiple[0]), _round(source[1] * exact, multiple[1])
     else:

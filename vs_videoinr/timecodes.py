@@ -17,8 +17,11 @@ from vs_videoinr.files import open_regular
 
 NANOSECONDS = 10**9
 
-#: Matroska keeps times in whole milliseconds: a time so close to a frame's is that frame's. In nanoseconds.
-TOLERANCE = 500_000
+#: Nanoseconds. Matroska keeps times in whole milliseconds: a time so close to a frame's is that frame's.
+ROUNDING_NS = 500_000
+
+#: But not a larger share of the frame's own duration than this, or nothing would lie between short frames.
+ROUNDING_SHARE = 8
 
 MAX_BYTES = 1 << 26  # enough for a day of video
 MAX_MILLISECONDS = Decimal(10**12)  # thirty years: far from what nanoseconds in 64 bits hold
@@ -34,6 +37,9 @@ class Timecodes:
     def __init__(self, starts: NDArray[np.int64]) -> None:
         """`starts`: nanoseconds, strictly increasing from 0; one more than there are frames, for the clip's end."""
         self._starts = starts
+        lengths = np.diff(starts)
+        shorter = np.minimum(lengths, np.concatenate((lengths[:1], lengths[:-1])))  # of a frame and the one before it
+        self._tolerances = np.minimum(shorter // ROUNDING_SHARE, ROUNDING_NS)
 
     @property
     def frames(self) -> int:
@@ -50,14 +56,25 @@ class Timecodes:
         """The clip's length in seconds."""
         return Fraction(int(self._starts[-1]), NANOSECONDS)
 
-    def position(self, time: Fraction) -> Fraction:
-        """Return where `time` (seconds, from 0 on) is, counted in frames: 3.25 is a quarter through frame 3."""
+    def position(self, time: Fraction, tolerance: Fraction | None = None) -> Fraction:
+        """Return where `time` is, counted in frames: 3.25 is a quarter through frame 3.
+
+        A time is a frame's own if it differs by no more than times in a file may be rounded by, and by less than
+        `tolerance`.
+
+        Args:
+            time: Seconds, from 0 to the clip's end.
+            tolerance: Seconds.
+        """
         nanoseconds = time * NANOSECONDS
-        near = int(np.searchsorted(self._starts[:-1], int(nanoseconds) + TOLERANCE, side="right")) - 1
-        if nanoseconds <= int(self._starts[near]) + TOLERANCE:
-            return Fraction(near)
-        begin, end = int(self._starts[near]), int(self._starts[near + 1])
-        return near + (nanoseconds - begin) / (end - begin)
+        last = self.frames - 1
+        left = min(int(np.searchsorted(self._starts, int(nanoseconds), side="right")) - 1, last)
+        for frame in (left, min(left + 1, last)):
+            off = abs(nanoseconds - int(self._starts[frame]))
+            if off <= int(self._tolerances[frame]) and (tolerance is None or off < tolerance * NANOSECONDS):
+                return Fraction(frame)
+        begin, end = int(self._starts[left]), int(self._starts[left + 1])
+        return left + (nanoseconds - begin) / (end - begin)
 
 
 def read(path: str, frames: int) -> Timecodes:
@@ -78,7 +95,9 @@ def read(path: str, frames: int) -> Timecodes:
         times = [Decimal(value) for value in values]
     except InvalidOperation:
         raise TimecodeError(f"timecodes file {path} holds something that is not a number") from None
-    if not all(time.is_finite() and -MAX_MILLISECONDS < time < MAX_MILLISECONDS for time in times):
+    if any(time.is_nan() for time in times):
+        raise TimecodeError(f"timecodes file {path} holds something that is not a number")
+    if not all(-MAX_MILLISECONDS < time < MAX_MILLISECONDS for time in times):
         raise TimecodeError(f"timecodes file {path} holds a time that is too large")
     if len(times) == frames:
         if frames == 1:

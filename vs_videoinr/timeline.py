@@ -14,6 +14,36 @@ from typing import NamedTuple, Protocol
 
 from vs_videoinr.timecodes import Timecodes
 
+#: Source frames. A time so close to a source frame is that frame's: what floats make of 0.1 · 10, or of k / 24, is.
+ON_FRAME = Fraction(1, 10**6)
+
+#: Two rates that differ by a smaller share are one rate: 29.97 is written as 2997/100 and as 30000/1001.
+SAME_RATE = Fraction(1, 10**5)
+
+#: Up to this product of its numerator and denominator a ratio of rates is taken for the one that was meant.
+_SIMPLE = 100
+
+
+def near_frame(position: Fraction, frames: int) -> Fraction:
+    """Return `position`, or that of the source frame, out of so many `frames`, that it is within ON_FRAME of."""
+    nearest = round(position)
+    return Fraction(nearest) if 0 <= nearest < frames and abs(position - nearest) <= ON_FRAME else position
+
+
+def rate_ratio(fps: Fraction, source_fps: Fraction) -> Fraction:
+    """Return the frames at rate `fps` for each at `source_fps`: a simple ratio where the rates agree with one.
+
+    To SAME_RATE, 48000/1001 is twice 2997/125. Taken literally, almost every frame would lie a millionth of a frame
+    before its source frame, and show the one before that at a cut.
+    """
+    ratio = fps / source_fps
+    for denominator in range(1, _SIMPLE + 1):
+        numerator = round(ratio * denominator)
+        simple = Fraction(numerator, denominator)
+        if numerator * denominator <= _SIMPLE and abs(simple - ratio) <= SAME_RATE * ratio:
+            return simple
+    return ratio
+
 
 class Neighbour(NamedTuple):
     """What an adjacent output frame shows: its left source frame, and whether it is nearer to the right one."""
@@ -94,20 +124,23 @@ class Timeline(Protocol):
 class Resampled:
     """`ratio` output frames for every source frame, evenly spaced, from the first source frame on.
 
-    There are floor(frames · ratio) of them, but at least one. Their durations always add up to those of the source:
-    each lasts until the position of the next, and the last one until the source's end, which makes it longer than the
-    others (by less than one of them) where frames · ratio is not a whole number. In a clip of variable rate a position
-    between two frames lies at the proportional time between theirs.
+    There are floor(frames · ratio) of them, but at least one. Their durations add up to those of the source: each lasts
+    until the position of the next, and the last one until the source's end, which makes it longer than the others (by
+    less than one of them) where frames · ratio is not a whole number. In a clip of variable rate a position between two
+    frames lies at the proportional time between theirs.
 
     Attributes:
         frames: Length of the source, at least 1.
         ratio: Output frames per source frame, greater than 0; a clip of variable rate needs at least 1.
         source_fps: Frames per second of the source; None for a variable rate.
+        output_fps: Frames per second of the output, where that is `ratio` times the source's only to SAME_RATE. The
+            last frame makes up for the difference, as long as that leaves any time for it.
     """
 
     frames: int
     ratio: Fraction
     source_fps: Fraction | None
+    output_fps: Fraction | None = None
 
     @property
     def length(self) -> int:
@@ -117,6 +150,8 @@ class Resampled:
     @property
     def fps(self) -> Fraction | None:
         """Frames per second of the output."""
+        if self.output_fps is not None:
+            return self.output_fps
         return None if self.source_fps is None else self.source_fps * self.ratio
 
     def place(self, n: int) -> Place:
@@ -125,10 +160,11 @@ class Resampled:
 
     def duration(self, n: int, left: Fraction | None = None, right: Fraction | None = None) -> Fraction | None:
         """Return how long output frame `n` lasts, in seconds."""
+        if self.source_fps is not None and self.fps is not None:
+            left_over = self.frames / self.source_fps - n / self.fps
+            return left_over if n == self.length - 1 and left_over > 0 else 1 / self.fps
         begin = n / self.ratio
         end = (n + 1) / self.ratio if n < self.length - 1 else Fraction(self.frames)
-        if self.source_fps is not None:
-            return (end - begin) / self.source_fps
         middle = Fraction(begin.numerator // begin.denominator + 1)
         if left is None or (end > middle and right is None):
             return None
@@ -159,7 +195,8 @@ class Laid:
 
     def place(self, n: int) -> Place:
         """Return what output frame `n` shows."""
-        return _place(n, self.length, self.timecodes.frames, lambda k: self.timecodes.position(k / self.fps))
+        half_step = 1 / self.fps / 2  # so that of several frames near a source frame only the nearest is taken for it
+        return _place(n, self.length, self.timecodes.frames, lambda k: self.timecodes.position(k / self.fps, half_step))
 
     def duration(self, n: int, left: Fraction | None = None, right: Fraction | None = None) -> Fraction | None:  # noqa: ARG002
         """Return how long output frame `n` lasts, in seconds."""
