@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import vapoursynth as vs
 
-from tests.frames import pixels_of, same
+from tests.frames import pixels_of, props_of, same
 
 pytestmark = pytest.mark.vpy("initial-core", "reloaded-core")
 
@@ -71,3 +71,28 @@ def test_alpha_that_ends_is_said_so(core: Any, clip: Any, moving: Any, tiny: str
             'clip = core.std.RemoveFrameProps(clip, "_Alpha")'
         )
     assert len(list((clip[:3] + other[3:]).videoinr.Flow(model=tiny).frames(close=True))) == 5
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("factor", [2, 3])
+def test_it_fades_over_a_picture_that_rests(core: Any, moving: Any, scale: int, factor: int) -> None:
+    still = moving(vs.RGB24)[0] * 4
+    levels = core.std.Splice(
+        [core.std.BlankClip(format=vs.GRAY8, width=16, height=12, length=1, color=60 * n) for n in range(4)]
+    )
+    clip = core.std.ClipToProp(still, levels, prop="_Alpha")
+    out = clip.videoinr.Upscale(scale=scale, factor_num=factor)
+    found = [float(planes[0].mean()) for planes in pixels_of(alpha_of(out))]
+    expected = [min(60 * n / factor, 180) for n in range(4 * factor)]
+    np.testing.assert_allclose(found, expected, atol=1)
+    picture = pixels_of(out)
+    assert all(same(frame, picture[0]) for frame in picture)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_no_frame_has_any_if_the_first_has_none(clip: Any, moving: Any, tiny: str, scale: int) -> None:
+    mixed = moving(vs.YUV420P8)[:2] + clip[2:]
+    other_size = vs.core.std.ClipToProp(clip, moving(vs.GRAY8, width=20), prop="_Alpha")
+    for source in (mixed, other_size):
+        out = source.videoinr.Upscale(scale=scale, factor_num=2, model=tiny)
+        assert not any("_Alpha" in props for props in props_of(out))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import time
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 import vapoursynth as vs
 
-from tests.frames import pixels_of, props_of, same
+from tests.conftest import Clips
+from tests.frames import duration, pixels_of, props_of, same
 from vs_videoinr.cuts import difference
 from vs_videoinr.filter import SC_THRESHOLD
 
@@ -143,3 +145,79 @@ def test_repeated_frames_cost_nothing(film: Any, tiny: str) -> None:
     for n in range(1, 41):
         out.get_frame(n).close()
     assert time.perf_counter() - start < first * 10
+
+
+RATES = [(24, 1), (24000, 1001), (25, 1), (60, 1), (2997, 100)]
+
+
+@pytest.fixture
+def two_scenes(core: Any, moving: Any) -> Clips:
+    """Make eight frames of a rate, of which the fifth is said to begin another scene; its `scene` tells which."""
+
+    def make(fps: tuple[int, int]) -> Any:
+        first, second = (core.std.SetFrameProps(moving(length=8), scene=k) for k in (0, 1))
+        second = core.std.SetFrameProps(second, _SceneChangeNext=0)
+        first = core.std.SetFrameProps(first[:3], _SceneChangeNext=0) + core.std.SetFrameProps(
+            first[3], _SceneChangeNext=1
+        )
+        return core.std.AssumeFPS(first + second[4:], fpsnum=fps[0], fpsden=fps[1])
+
+    return make
+
+
+@pytest.mark.parametrize("fps", RATES)
+def test_times_that_floats_miss_are_those_of_the_frames(two_scenes: Clips, tiny: str, fps: tuple[int, int]) -> None:
+    clip = two_scenes(fps)
+    source = pixels_of(clip)
+    tenths = list(itertools.accumulate([0.1] * 70, initial=0.0))
+    asked = [
+        (clip.videoinr.Query(seconds=[k / (fps[0] / fps[1]) for k in range(8)], model=tiny), range(8)),
+        (clip.videoinr.Query(seconds=[k * fps[1] / fps[0] for k in range(8)], model=tiny), range(8)),
+        (clip.videoinr.Query(times=tenths[::10], model=tiny), range(8)),
+        (clip.videoinr.Query(times=[7.0000001, 3.9999991, 4.0000009, -1e-7], model=tiny), [7, 4, 4, 0]),
+    ]
+    for out, frames in asked:
+        shown = pixels_of(out)
+        assert [same(frame, source[k]) for frame, k in zip(shown, frames, strict=True)] == [True] * len(frames)
+        assert [props["scene"] for props in props_of(out)] == [int(k >= 4) for k in frames]
+
+
+@pytest.mark.parametrize("mode", ["hold", "switch"])
+@pytest.mark.parametrize(
+    ("fps", "out_fps", "factor"),
+    [
+        ((2997, 100), (30000, 1001), 1),
+        ((30000, 1001), (2997, 100), 1),
+        ((2997, 125), (48000, 1001), 2),
+        ((23976, 1000), (24000, 1001), 1),
+        ((23976, 1000), (60000, 1001), 2.5),
+        ((5994, 100), (240000, 1001), 4),
+    ],
+)
+def test_rates_that_are_nearly_the_same_lose_no_frame(
+    two_scenes: Clips, tiny: str, fps: tuple[int, int], out_fps: tuple[int, int], factor: float, mode: str
+) -> None:
+    clip = two_scenes(fps)
+    out = clip.videoinr.Upscale(fps_num=out_fps[0], fps_den=out_fps[1], sc_mode=mode, model=tiny)
+    assert (len(out), out.fps) == (8 * factor, Fraction(*out_fps))
+    source, shown, props = pixels_of(clip), pixels_of(out), props_of(out)
+    for n, frame in enumerate(shown):
+        position = n / Fraction(factor)
+        if position.denominator == 1:
+            assert same(frame, source[int(position)])
+            assert props[n]["scene"] == (position >= 4)
+        elif 3 < position < 4:
+            assert same(frame, source[4 if mode == "switch" and position >= 3.5 else 3])
+    assert sum(map(duration, props)) == 8 / Fraction(*fps)
+    assert all(duration(one) == 1 / Fraction(*out_fps) for one in props[:-1])
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_private_properties_of_the_input_mean_nothing(core: Any, film: Any, tiny: str, scale: int) -> None:
+    clip = film[26:30]
+    marked = core.std.SetFrameProps(clip, _VideoINRCut=1, _VideoINRHeld=1, _VideoINRChroma=1, _VideoINRother="x")
+    for arguments in ({"sc": False}, {"sc_threshold": 1.0}, {"sc_mode": "switch"}):
+        plain = clip.videoinr.Upscale(scale=scale, factor_num=2, model=tiny, **arguments)
+        out = marked.videoinr.Upscale(scale=scale, factor_num=2, model=tiny, **arguments)
+        assert all(same(a, b) for a, b in zip(pixels_of(plain), pixels_of(out), strict=True))
+        assert not any(name.startswith("_VideoINR") for props in props_of(out) for name in props)

@@ -55,6 +55,14 @@ WORK: list[tuple[str, Call]] = [
         lambda core, clip, model: core.videoinr.Upscale(clip, scale=100000, model=model),
     ),
     (
+        "Upscale: scale=1e+300 is too large; at most 268435456 pixels are possible",
+        lambda core, clip, model: core.videoinr.Upscale(clip, scale=1e300, model=model),
+    ),
+    (
+        "Upscale: scale must be at least 1, got 0.9999999999",
+        lambda core, clip, model: core.videoinr.Upscale(clip, scale=0.9999999999, model=model),
+    ),
+    (
         "Upscale: width must be at least that of the clip, 16, got 15",
         lambda core, clip, model: core.videoinr.Upscale(clip, width=15, model=model),
     ),
@@ -127,6 +135,10 @@ WORK: list[tuple[str, Call]] = [
         lambda core, clip, model: core.videoinr.Upscale(clip, fps_num=60, timecodes="nosuch.txt", model=model),
     ),
     (
+        "Upscale: timecodes file a?b.txt cannot be read: embedded null byte",
+        lambda core, clip, model: core.videoinr.Upscale(clip, fps_num=60, timecodes="a\0b.txt", model=model),
+    ),
+    (
         "Upscale: timecodes are for fps_num; factor_num works without them",
         lambda core, clip, model: core.videoinr.Upscale(clip, factor_num=2, timecodes=timecodes(model), model=model),
     ),
@@ -163,6 +175,14 @@ WORK: list[tuple[str, Call]] = [
         lambda core, clip, model: core.videoinr.Upscale(clip, scale=2, sc_threshold=10, model=model),
     ),
     (
+        "Upscale: sc_threshold must be from 0 to 1, got 1.0000001",
+        lambda core, clip, model: core.videoinr.Upscale(clip, scale=2, sc_threshold=1.0000001, model=model),
+    ),
+    (
+        'Upscale: sc_mode must be "hold" or "switch", got "hold?"',
+        lambda core, clip, model: core.videoinr.Upscale(clip, scale=2, sc_mode="hold\0", model=model),
+    ),
+    (
         "Upscale: sc_threshold must be from 0 to 1, got nan",
         lambda core, clip, model: core.videoinr.Upscale(clip, scale=2, sc_threshold=float("nan"), model=model),
     ),
@@ -183,6 +203,14 @@ WORK: list[tuple[str, Call]] = [
     (
         "Query: times must be from 0 to 4, the clip's last frame, got 4.001",
         lambda core, clip, model: core.videoinr.Query(clip, times=[0, 4, 4.001], model=model),
+    ),
+    (
+        "Query: times must be from 0 to 4, the clip's last frame, got 4.000002",
+        lambda core, clip, model: core.videoinr.Query(clip, times=4.000002, model=model),
+    ),
+    (
+        "Query: times must be from 0 to 4, the clip's last frame, got inf",
+        lambda core, clip, model: core.videoinr.Query(clip, times=float("inf"), model=model),
     ),
     (
         "Query: times must be from 0 to 4, the clip's last frame, got -1",

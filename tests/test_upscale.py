@@ -225,6 +225,23 @@ def test_frames_without_duration_stay_without(core: Any, moving: Any, tiny: str)
     assert not any("_DurationNum" in p for p in props_of(core.videoinr.Upscale(clip, factor_num=2, model=tiny)))
 
 
+@pytest.mark.parametrize(("num", "den"), [(2**62, 1), (2**63 - 1, 1), (2**63 - 1, 2**62 + 1), (1, 2**63 - 1), (-5, 1)])
+@pytest.mark.parametrize("factor", [(3, 2), (1, 1), (7, 1)])
+def test_durations_that_no_property_can_hold(
+    core: Any, moving: Any, tiny: str, num: int, den: int, factor: tuple[int, int]
+) -> None:
+    """Of a clip of variable rate: exact where that can be said, to a nanosecond where not, or none."""
+    clip = core.std.Splice([moving(length=2), moving(length=2, fps=(30, 1))])
+    clip = core.std.SetFrameProps(clip, _DurationNum=num, _DurationDen=den)
+    out = core.videoinr.Upscale(clip, factor_num=factor[0], factor_den=factor[1], model=tiny)
+    exact = Fraction(num, den) * factor[1] / factor[0]
+    for props in props_of(out)[:-1]:
+        if "_DurationNum" in props:
+            assert abs(duration(props) - exact) <= Fraction(1, 10**9)
+        else:
+            assert num < 0 or exact * 10**9 > 2**62 or exact < Fraction(1, 10**9)
+
+
 def test_creation_does_not_depend_on_the_length(core: Any, tiny: str) -> None:
     def seconds(length: int) -> float:
         clip = core.std.BlankClip(width=16, height=12, format=vs.RGBS, length=length, fpsnum=24, keep=True)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vs_videoinr.compensation import motion_compensate
 from vs_videoinr.model.base import VideoField
-from vs_videoinr.model.motion import warp
 
 #: Larger values in a float clip are no light but a mistake, and would drown their surroundings.
 EXTREME = 1e4
@@ -33,13 +32,7 @@ class Beyond:
 
     def at(self, field: VideoField, t: float, size: tuple[int, int]) -> Tensor:
         """Return it at time `t`, (1, 3, height, width) of `size` (height, width)."""
-        if t in (0, 1):
-            there = self._frames[round(t)]
-        else:
-            shape = (self._frames[0].shape[-2], self._frames[0].shape[-1])
-            motion = field.motion(t, shape)
-            ends = [warp(frame, motion[:, 2 * end : 2 * end + 2]) for end, frame in enumerate(self._frames)]
-            there = torch.lerp(ends[0], ends[1], t)
+        there = self._frames[round(t)] if t in (0, 1) else motion_compensate(field, t, *self._frames)
         return F.interpolate(there, size=size, mode="bilinear", align_corners=False)
 
     def nbytes(self) -> int:

@@ -19,10 +19,10 @@ import torch
 from vs_videoinr import catalogue, cuts, timecodes, weights
 from vs_videoinr.errors import ModelError
 from vs_videoinr.flow import Colours, Look
-from vs_videoinr.renderer import Planes, Renderer, RenderError, Span, frame_of, is_out_of_memory
+from vs_videoinr.renderer import ChromaResidual, Planes, Renderer, RenderError, Span, frame_of, is_out_of_memory
 from vs_videoinr.size import output_size
 from vs_videoinr.timecodes import TimecodeError, Timecodes
-from vs_videoinr.timeline import Laid, Moments, Resampled, Timeline
+from vs_videoinr.timeline import Laid, Moments, Resampled, Timeline, near_frame, rate_ratio
 
 MAX_FRAMES = 2**31 - 1
 MAX_INT = 2**63 - 1
@@ -88,10 +88,12 @@ class Filter:
         scenes: Scenes,
         look: Look,
         around: bool,
+        chroma_size: tuple[int, int],
     ) -> None:
         """`new_renderer` is asked once for each kind of picture: they share a network, but not what is kept of them.
 
         `known`: when the clip's frames begin, if that was told. `around`: the network minds the frames around a pair.
+        `chroma_size`: (width, height) of the source's chroma planes.
         """
         self._timeline = timeline
         self._known = known
@@ -100,6 +102,7 @@ class Filter:
         self._scenes = scenes
         self._look = look
         self._around = around
+        self._chroma_size = chroma_size
 
     def output(self) -> tuple[int, int, int, int, int, int, bool]:
         """Return the output's width, height, number of frames, frame rate (0, 1 if variable), and what cuts mean.
@@ -144,7 +147,7 @@ class Filter:
             return 0, 0
         if max(lasts.as_integer_ratio()) > MAX_INT:  # what a property cannot hold is rounded to nanoseconds
             lasts = Fraction(round(lasts * 10**9), 10**9)
-        return lasts.as_integer_ratio()
+        return lasts.as_integer_ratio() if lasts.numerator <= MAX_INT else (0, 0)
 
     def is_cut(self, frame: Planes, following: Planes) -> bool:
         """Whether `following` begins another scene than `frame`, a frame of the same clip."""
@@ -162,8 +165,13 @@ class Filter:
         output: Planes,
         before: Planes | None,
         after: Planes | None,
+        residual: tuple[Planes, Planes, Planes] | None,
     ) -> None:
-        """Render one frame of the picture, of its transparency or of its motion; see `Renderer`."""
+        """Render one frame of the picture, of its transparency or of its motion; see `Renderer`.
+
+        `residual`: Y, U and V of what `frame0` and `frame1` lack of the source's chroma, and where that goes which
+        `output` lacks; Y is not looked at.
+        """
         if self._known is not None:  # only frames at even distances tell by how much motion changes
             before = before if before is not None and self._known.evenly(left - 1) else None
             after = after if after is not None and self._known.evenly(left) else None
@@ -171,7 +179,10 @@ class Filter:
         if what == MOTION:
             self._renderers[PICTURE].motion(span, t, output, self._look)
             return
-        self._renderers[what].render(span, t, output)
+        lacking = None
+        if residual is not None:
+            lacking = ChromaResidual(self._chroma_size, residual[0][1:], residual[1][1:], residual[2][1:])
+        self._renderers[what].render(span, t, output, lacking)
 
     def close(self) -> None:
         """Let go of fields, weights and threads."""
@@ -225,7 +236,16 @@ def create(
         raise UsageError(f"out of memory on {device} for the model; use a smaller model or another device") from None
     source_size = (source.width, source.height)
     around = network.minds_neighbours
-    return Filter(timeline, known, lambda: Renderer(network, device, dtype, source_size, size), scenes, look, around)
+    chroma_size = (source.width >> source.subsampling_w, source.height >> source.subsampling_h)
+    return Filter(
+        timeline,
+        known,
+        lambda: Renderer(network, device, dtype, source_size, size),
+        scenes,
+        look,
+        around,
+        chroma_size,
+    )
 
 
 def version() -> dict[str, list[str]]:
@@ -248,7 +268,8 @@ def describe(error: BaseException) -> str:
     else:
         _logger.debug("unexpected exception", exc_info=error)
         text = f"internal error, please report it: {type(error).__name__}: {error}"
-    return text.encode(errors="replace").decode()  # names of files need not be UTF-8
+    line = " ".join(text.encode(errors="replace").decode().split())  # names of files need not be UTF-8
+    return "".join(one if one.isprintable() else "?" for one in line)  # a NUL would end the message
 
 
 def _about(model: catalogue.Model) -> str:
@@ -337,7 +358,7 @@ def _resampled(clip: Clip, arguments: _Arguments, known: Timecodes | None) -> Ti
             raise UsageError(
                 f"the clip has a variable frame rate; for fps_num give {_TIMECODES_HELP}, or give factor_num instead"
             )
-        timeline = Resampled(clip.num_frames, fps / clip.fps, clip.fps)
+        timeline = Resampled(clip.num_frames, rate_ratio(fps, clip.fps), clip.fps, fps)
     else:
         ratio = factor or Fraction(1)
         if clip.fps is None and ratio < 1:
@@ -358,7 +379,7 @@ def _scenes(arguments: _Arguments) -> Scenes:
     if mode is not None and mode not in SC_MODES:
         raise UsageError(f'sc_mode must be "hold" or "switch", got "{mode}"')
     if threshold is not None and not 0 <= threshold <= 1:
-        raise UsageError(f"sc_threshold must be from 0 to 1, got {threshold:g}")
+        raise UsageError(f"sc_threshold must be from 0 to 1, got {_text(threshold)}")
     return Scenes(
         IGNORE_CUTS if on == 0 else SC_MODES[mode or "hold"], SC_THRESHOLD if threshold is None else threshold
     )
@@ -369,7 +390,7 @@ def _look(arguments: _Arguments, size: tuple[int, int]) -> Look:
     if toward not in (None, 0, 1):
         raise UsageError(f"to must be 0 (the frame before) or 1 (the frame after), got {toward}")
     if reach is not None and not 0 < reach < math.inf:
-        raise UsageError(f"reach must be greater than 0, got {reach:g}")
+        raise UsageError(f"reach must be greater than 0, got {_text(reach)}")
     colours = None if arguments.integer("data") else Colours(reach or size[0] / 32)
     return Look(1 if toward is None else toward, colours)
 
@@ -388,26 +409,40 @@ def _ratio(arguments: _Arguments, name: str) -> Fraction | None:
 
 
 def _positions(times: Sequence[float], clip: Clip) -> list[Fraction]:
+    last = clip.num_frames - 1
+    result = []
     for time in times:
-        if not 0 <= time <= clip.num_frames - 1:  # also refuses NaN
-            raise UsageError(f"times must be from 0 to {clip.num_frames - 1}, the clip's last frame, got {time:g}")
-    return [Fraction(time) for time in times]
+        position = near_frame(_as_written(time), clip.num_frames) if math.isfinite(time) else None
+        if position is None or not 0 <= position <= last:
+            raise UsageError(f"times must be from 0 to {last}, the clip's last frame, got {_text(time)}")
+        result.append(position)
+    return result
 
 
 def _positions_in_time(seconds: Sequence[float], clip: Clip, known: Timecodes | None) -> list[Fraction]:
-    if known is not None:
-        end, position = known.total, known.position
-    elif clip.fps is not None:
-        fps = clip.fps
-        end, position = clip.num_frames / fps, lambda time: time * fps
-    else:
+    if known is None and clip.fps is None:
         raise UsageError(f"the clip has a variable frame rate; for seconds give {_TIMECODES_HELP}")
+
+    def position(time: Fraction) -> Fraction:
+        return known.position(time) if known is not None else time * (clip.fps or 0)
+
+    end = known.total if known is not None else clip.num_frames / (clip.fps or 1)
     result = []
     for time in seconds:
         if not 0 <= time < end:
-            raise UsageError(f"seconds must be from 0 to below {float(end):g}, the clip's end, got {time:g}")
-        result.append(position(Fraction(repr(time))))  # 1.001 is meant as it is written
+            raise UsageError(f"seconds must be from 0 to below {float(end):g}, the clip's end, got {_text(time)}")
+        result.append(near_frame(position(_as_written(time)), clip.num_frames))
     return result
+
+
+def _text(number: float) -> str:
+    """Return enough digits to see on which side of a bound a number lies."""
+    return f"{number:.15g}"
+
+
+def _as_written(number: float) -> Fraction:
+    """Return the decimal that a float prints as: 1.001 is meant, and not the binary fraction next to it."""
+    return Fraction(repr(number))
 
 
 def _device(name: str | None) -> torch.device:

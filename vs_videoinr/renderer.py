@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vs_videoinr import worker
 from vs_videoinr.beyond import EXTREME, Beyond
+from vs_videoinr.compensation import motion_compensate
 from vs_videoinr.flow import Look
 from vs_videoinr.host import Host
 from vs_videoinr.model import interrupt
@@ -58,6 +59,25 @@ class Span:
         return self.left, self.right
 
 
+@dataclass(frozen=True)
+class ChromaResidual:
+    """Subsampled chroma that a pair of RGB frames lacks, because it was brought to full size for RGB: U and V.
+
+    It goes past the network, along the network's motion, so that chroma of frames between is as sharp as the source's.
+
+    Attributes:
+        size: (width, height) of the chroma planes.
+        frame0: What the left frame lacks.
+        frame1: What the right frame lacks.
+        output: Where that goes which the rendered frame lacks.
+    """
+
+    size: tuple[int, int]
+    frame0: Planes
+    frame1: Planes
+    output: Planes
+
+
 class RenderError(RuntimeError):
     """A frame could not be made; the message is for the user."""
 
@@ -93,18 +113,19 @@ class Renderer:
         self._played: int | None = None  # the left frame of the pair that was asked for last
         self._worker = worker.acquire(device)
 
-    def render(self, span: Span, t: float, output: Planes) -> None:
+    def render(self, span: Span, t: float, output: Planes, residual: ChromaResidual | None = None) -> None:
         """Write the frame at time `t` of a pair into `output`.
 
         Args:
             span: The pair, and the frames around it.
             t: 0 (left) to 1 (right).
             output: Where the picture goes; as many planes as the frames have.
+            residual: What the pair lacks of its chroma, and where what the picture lacks of it goes.
 
         Raises:
             RenderError: Out of memory, or closed meanwhile.
         """
-        self._call(lambda: self._render(span, t, output))
+        self._call(lambda: self._render(span, t, output, residual))
 
     def motion(self, span: Span, t: float, output: Planes, look: Look) -> None:
         """Write the motion at time `t`, of `size`, into three planes: in colours, or as x, y and 0 in output pixels.
@@ -170,7 +191,7 @@ class Renderer:
         if self._closed or worker.exiting.is_set() or self._host.is_leaving():
             raise worker.Abandoned
 
-    def _render(self, span: Span, t: float, output: Planes) -> None:
+    def _render(self, span: Span, t: float, output: Planes, residual: ChromaResidual | None) -> None:
         kept = self._kept(span.pair, span.frame0, span.frame1)
         field = self._among(kept.field, span)
         width, height = self.size
@@ -180,7 +201,11 @@ class Renderer:
             picture += kept.beyond.at(field, t, (height, width))
         if len(output) == 1:
             picture = picture.mean(dim=1, keepdim=True)
-        self._write(picture[0], output)
+        self._write(picture[0], output, self.size)
+        if residual is not None:
+            ends = [self._read(planes, residual.size) for planes in (residual.frame0, residual.frame1)]
+            moved = motion_compensate(field, t, ends[0], ends[1], "bicubic")
+            self._write(moved[0], residual.output, residual.size)
 
     def _motion(self, span: Span, t: float, output: Planes, look: Look) -> None:
         width, height = self.size
@@ -188,14 +213,15 @@ class Renderer:
         if span.left != span.right:
             field = self._among(self._kept(span.pair, span.frame0, span.frame1).field, span)
             motion = field.motion(t, (height, width), check=self._check)[0, 2 * look.toward : 2 * look.toward + 2].cpu()
-        self._write(F.pad(motion, (0, 0, 0, 0, 0, 1)) if look.colours is None else look.colours(motion), output)
+        shown = F.pad(motion, (0, 0, 0, 0, 0, 1)) if look.colours is None else look.colours(motion)
+        self._write(shown, output, self.size)
 
     def _kept(self, pair: tuple[int, int], frame0: Planes, frame1: Planes) -> _Kept:
         """What a pair of frames has become, remembered from the last time or made now."""
         kept = self._fields.get(pair)
         if kept is None:
             self._forget(self._encoded)  # before it is there: it may be that there is room for one only
-            frames = [self._read(frame) for frame in (frame0, frame1)]
+            frames = [self._frame(planes) for planes in (frame0, frame1)]
             inside = [self._inside(frame) for frame in frames]
             kept = _Kept(self._open().encode(inside[0], inside[1]), Beyond.of(frames, inside))
             self._fields[pair] = kept
@@ -226,7 +252,7 @@ class Renderer:
             self._flows.move_to_end(pair)
         else:
             kept = self._fields.get(pair)
-            frames = [self._inside(self._read(frame)) for frame in (frame0, frame1)]
+            frames = [self._inside(self._frame(planes)) for planes in (frame0, frame1)]
             self._flows[pair] = self._open().flows(frames[0], frames[1]) if kept is None else kept.field.flows
             if len(self._flows) > CACHE_FLOWS:
                 self._flows.popitem(last=False)
@@ -243,10 +269,10 @@ class Renderer:
         """What the network sees of a frame."""
         return frame.clamp(0, 1).to(self._dtype)
 
-    def _write(self, picture: Tensor, output: Planes) -> None:
+    def _write(self, picture: Tensor, output: Planes, size: tuple[int, int]) -> None:
         values: NDArray[np.float32] = picture.cpu().numpy()
         for plane, (memory, stride) in zip(values, output, strict=True):
-            np.copyto(_view(memory, stride, self.size), plane)
+            np.copyto(_view(memory, stride, size), plane)
 
     def _forget(self, coming: int = 0) -> None:
         """Let go of the pairs asked for longest ago, where all are too much; with one of `coming` bytes, if not 0."""
@@ -255,11 +281,14 @@ class Renderer:
             _, dropped = self._fields.popitem(last=False)
             size -= dropped.nbytes()
 
-    def _read(self, planes: Planes) -> Tensor:
-        frame = torch.from_numpy(frame_of(planes, self.source_size))[None]
-        # no picture, but nothing that arithmetic would spread either
-        frame = frame.to(self._device).nan_to_num_(0.0, 1.0, 0.0).clamp_(-EXTREME, EXTREME)
+    def _frame(self, planes: Planes) -> Tensor:
+        frame = self._read(planes, self.source_size)
         return frame.expand(-1, 3, -1, -1) if len(planes) == 1 else frame
+
+    def _read(self, planes: Planes, size: tuple[int, int]) -> Tensor:
+        frame = torch.from_numpy(frame_of(planes, size))[None]
+        # no picture, but nothing that arithmetic would spread either
+        return frame.to(self._device).nan_to_num_(0.0, 1.0, 0.0).clamp_(-EXTREME, EXTREME)
 
 
 @dataclass(frozen=True)

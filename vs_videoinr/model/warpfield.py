@@ -160,6 +160,7 @@ class WarpField(VideoField):
         self._maps = tuple(one.to(own) for one in maps)
         self._blank = still.blank.chunk(2)
         self._large: dict[int, _Large] = {}
+        self._last_flow: tuple[float, Tensor] | None = None  # the time that was sampled last, and the flow at it
 
     @property
     def flows(self) -> Flows:
@@ -172,6 +173,7 @@ class WarpField(VideoField):
         nothing = torch.zeros_like(own.onward)
         field = copy.copy(self)
         field._around = before, after
+        field._last_flow = None
         # by how much the motion of what either frame shows changes, from pair to pair
         field._turns = (
             nothing if before is None else (own.onward + before.back) * ~(own.unseen | before.unseen),
@@ -209,7 +211,10 @@ class WarpField(VideoField):
         """See `VideoField.motion`."""
         if check is not None:
             check()
-        return self._ways(self.decoder.lattice(self, t)[0], size, (0, 0, *size))
+        # What goes past the network is led along the motion of the frame that was sampled just now.
+        if self._last_flow is None or self._last_flow[0] != t:
+            self._last_flow = t, self.decoder.lattice(self, t)[0]
+        return self._ways(self._last_flow[1], size, (0, 0, *size))
 
     def sample_window(self, t: float, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
         """The part (top, left, height, width) of what `sample` returns: what training looks at."""
@@ -277,6 +282,7 @@ class WarpField(VideoField):
         large1 = self._enlarged(1, size)
         check()
         there, fine = self.decoder.lattice(self, t)  # not before: it is large
+        self._last_flow = t, there
         check()
         return there, large0, large1, resize(fine, size)
 
@@ -310,4 +316,5 @@ class WarpField(VideoField):
     def nbytes(self) -> int:
         """See `VideoField.nbytes`."""
         tensors = (*vars(self).values(), *self._maps, *(large.picture for large in self._large.values()))
-        return sum(v.nbytes for v in tensors if isinstance(v, Tensor)) + self._flows.nbytes()
+        last_flow = 0 if self._last_flow is None else self._last_flow[1].nbytes
+        return sum(v.nbytes for v in tensors if isinstance(v, Tensor)) + self._flows.nbytes() + last_flow

@@ -12,9 +12,11 @@
  *                    +------------------------------------------------------------------+
  *
  * Guard refuses frames that cannot be right, Cuts marks the last frames of scenes, Render calls the network, and the
- * last filter puts the properties on and lets source frames through untouched where the output is the source. A clip's
- * _Alpha goes the same way beside it; Flow ends with colours or numbers instead of the clip's format. Nothing of Python is linked: the few functions
- * of its stable ABI are looked up in the running process, so that one binary serves every Python from 3.12 up.
+ * last filter puts the properties on and lets source frames through untouched where the output has the clip's size.
+ * There, Recode brings source frames of another matrix, range or chroma location to those of the first, and Chroma
+ * gives rendered frames back what the conversion to RGB loses of subsampled chroma. A clip's _Alpha goes the same way
+ * beside it; Flow ends with colours or numbers instead of the clip's format. Nothing of Python is linked: the few
+ * functions of its stable ABI are looked up in the running process, so that one binary serves every Python from 3.12 up.
  *
  * Python runs in the main interpreter only (PyGILState_*): subinterpreters and free-threaded builds are not supported.
  * Windows and macOS are written with care but have not been tried.
@@ -251,6 +253,12 @@ static int locate(const Engine *e, int n, Place *place, char *message) {
     return ok;
 }
 
+/* Properties that only the filters of one call see. */
+#define PRIVATE "_VideoINR"
+#define CUT PRIVATE "Cut"         /* the next frame begins another scene */
+#define HELD PRIVATE "Held"       /* the picture is that of LEFT or RIGHT, as it is */
+#define RESIDUAL PRIVATE "Chroma" /* a frame, the chroma of which is missing in this one */
+
 /* ---------------------------------------------------------------- Guard */
 
 typedef struct Guard {
@@ -278,10 +286,27 @@ static int64_t property(const VSMap *map, const char *key, int64_t missing, cons
     return error ? missing : value;
 }
 
+/* A frame without properties that are named like ours, which mean nothing here. Consumes `frame`. */
+static const VSFrame *without_private(const VSFrame *frame, VSCore *core, const VSAPI *vsapi) {
+    VSFrame *copy = NULL;
+    const VSMap *properties = vsapi->getFramePropertiesRO(frame);
+    for (int k = vsapi->mapNumKeys(properties) - 1; k >= 0; k--) {
+        const char *key = vsapi->mapGetKey(properties, k);
+        if (strncmp(key, PRIVATE, strlen(PRIVATE)))
+            continue;
+        if (!copy)
+            copy = vsapi->copyFrame(frame, core);
+        vsapi->mapDeleteKey(vsapi->getFramePropertiesRW(copy), key);
+    }
+    if (!copy)
+        return frame;
+    vsapi->freeFrame(frame);
+    return copy;
+}
+
 static const VSFrame *VS_CC guard_frame(int n, int reason, void *instance, void **frame_data, VSFrameContext *context,
                                         VSCore *core, const VSAPI *vsapi) {
     (void)frame_data;
-    (void)core;
     const Guard *g = instance;
     if (reason == arInitial) {
         vsapi->requestFrameFilter(n, g->node, context);
@@ -315,7 +340,7 @@ static const VSFrame *VS_CC guard_frame(int n, int reason, void *instance, void 
                      n);
     }
     if (!text[0])
-        return frame;
+        return without_private(frame, core, vsapi);
     vsapi->freeFrame(frame);
     say(message, g->engine->function, text);
     vsapi->setFilterError(message, context);
@@ -330,11 +355,53 @@ static void VS_CC guard_free(void *instance, VSCore *core, const VSAPI *vsapi) {
     free(g);
 }
 
-/* ---------------------------------------------------------------- Cuts */
+/* ---------------------------------------------------------------- Recode */
 
-/* Properties that only the filters of one call see. */
-#define CUT "_VideoINRCut"   /* the next frame begins another scene */
-#define HELD "_VideoINRHeld" /* the picture is that of LEFT or RIGHT, as it is */
+typedef struct Recode {
+    VSNode *node;    /* behind Guard */
+    VSNode *recoded; /* the same by resize, with the engine's matrix, range and chroma location */
+    Engine *engine;
+} Recode;
+
+/* Whether a frame's numbers mean what those of the clip's first frame do. */
+static int coded_alike(const Engine *e, const VSMap *properties, const VSAPI *vsapi) {
+    return (!e->yuv || property(properties, "_Matrix", 2, vsapi) == e->matrix) &&
+           property(properties, "_Range", e->default_range, vsapi) == e->range &&
+           (!e->subsampled || property(properties, "_ChromaLocation", e->chroma_location, vsapi) == e->chroma_location);
+}
+
+static const VSFrame *VS_CC recode_frame(int n, int reason, void *instance, void **frame_data, VSFrameContext *context,
+                                         VSCore *core, const VSAPI *vsapi) {
+    (void)core;
+    Recode *r = instance;
+    if (reason == arInitial) {
+        vsapi->requestFrameFilter(n, r->node, context);
+        return NULL;
+    }
+    if (reason != arAllFramesReady)
+        return NULL;
+    if (*frame_data) /* it was coded otherwise, and the recoded one is there now */
+        return vsapi->getFrameFilter(n, r->recoded, context);
+
+    const VSFrame *frame = vsapi->getFrameFilter(n, r->node, context);
+    if (coded_alike(r->engine, vsapi->getFramePropertiesRO(frame), vsapi))
+        return frame;
+    vsapi->freeFrame(frame);
+    *frame_data = r;
+    vsapi->requestFrameFilter(n, r->recoded, context);
+    return NULL;
+}
+
+static void VS_CC recode_free(void *instance, VSCore *core, const VSAPI *vsapi) {
+    (void)core;
+    Recode *r = instance;
+    vsapi->freeNode(r->node);
+    vsapi->freeNode(r->recoded);
+    engine_release(r->engine);
+    free(r);
+}
+
+/* ---------------------------------------------------------------- Cuts */
 
 typedef struct Cuts {
     VSNode *node; /* RGBS or GRAYS */
@@ -433,6 +500,7 @@ enum { PICTURE, TRANSPARENCY, MOTION }; /* what Filter.render makes */
 typedef struct Render {
     VSNode *node;   /* RGBS, or GRAYS for a clip that is gray */
     VSNode *marked; /* the same by Cuts, which looks one frame ahead, for frames of which that is to be known */
+    VSNode *residual; /* chroma that these frames lack, in the clip's subsampling and single precision; NULL: none */
     Engine *engine;
     VSVideoInfo output;
     int what;
@@ -441,14 +509,36 @@ typedef struct Render {
     const VSFrame *companion;        /* the frame before it, with which it was made; NULL: it was made alone */
 } Render;
 
+/* What is rendered: a time between two source frames, and what may be looked at beside them. */
+typedef struct Pair {
+    int left, right;
+    double t;
+    const VSFrame *frame0, *frame1;
+    const VSFrame *before, *after;        /* the frames around the pair, or NULL */
+    const VSFrame *residual0, *residual1; /* chroma that frame0 and frame1 lack, or NULL */
+} Pair;
+
 /* The planes of a frame that may be missing: None. */
 static PyObject *planes_or_none(const Python *p, const VSFrame *frame, const VSAPI *vsapi) {
     return frame ? planes(p, frame, NULL, vsapi) : p->build("");
 }
 
-/* `before` and `after` are the frames around the pair, or NULL. */
-static int render_pair(const Render *r, int left, int right, double t, const VSFrame *before, const VSFrame *frame0,
-                       const VSFrame *frame1, const VSFrame *after, VSFrame *output, char *message,
+/* The chroma that both frames of a pair lack, and where that of the frame between goes: three times planes; or None. */
+static PyObject *residuals(const Python *p, const Pair *pair, VSFrame *output, const VSAPI *vsapi) {
+    if (!output)
+        return p->build("");
+    PyObject *one = planes(p, pair->residual0, NULL, vsapi);
+    PyObject *other = one ? planes(p, pair->residual1, NULL, vsapi) : NULL;
+    PyObject *out = other ? planes(p, output, output, vsapi) : NULL;
+    if (out)
+        return p->build("(NNN)", one, other, out);
+    p->decref(other);
+    p->decref(one);
+    return NULL;
+}
+
+/* Render into `output`, and into `residual` what its chroma lacks, unless that is NULL. */
+static int render_pair(const Render *r, const Pair *pair, VSFrame *output, VSFrame *residual, char *message,
                        const VSAPI *vsapi) {
     const Python *p = python();
     int gil;
@@ -456,18 +546,20 @@ static int render_pair(const Render *r, int left, int right, double t, const VSF
         say(message, r->engine->function, "Python is shutting down");
         return 0;
     }
-    PyObject *in0 = planes(p, frame0, NULL, vsapi);
-    PyObject *in1 = in0 ? planes(p, frame1, NULL, vsapi) : NULL;
+    PyObject *in0 = planes(p, pair->frame0, NULL, vsapi);
+    PyObject *in1 = in0 ? planes(p, pair->frame1, NULL, vsapi) : NULL;
     PyObject *out = in1 ? planes(p, output, output, vsapi) : NULL;
-    PyObject *first = out ? planes_or_none(p, before, vsapi) : NULL;
-    PyObject *last = first ? planes_or_none(p, after, vsapi) : NULL;
-    PyObject *none = last ? p->call_method(r->engine->filter, "render", "iiidOOOOO", r->what, left, right, t, in0, in1,
-                                           out, first, last)
-                          : NULL;
+    PyObject *first = out ? planes_or_none(p, pair->before, vsapi) : NULL;
+    PyObject *last = first ? planes_or_none(p, pair->after, vsapi) : NULL;
+    PyObject *chroma = last ? residuals(p, pair, residual, vsapi) : NULL;
+    PyObject *none = chroma ? p->call_method(r->engine->filter, "render", "iiidOOOOOO", r->what, pair->left,
+                                             pair->right, pair->t, in0, in1, out, first, last, chroma)
+                            : NULL;
     int ok = none != NULL;
     if (!ok)
         say_raised(p, message, r->engine->function);
     p->decref(none);
+    p->decref(chroma);
     p->decref(last);
     p->decref(first);
     p->decref(out);
@@ -493,20 +585,25 @@ static int equal(const VSFrame *a, const VSFrame *b, const VSAPI *vsapi) {
     return 1;
 }
 
+/* Whether a frame is the last of its scene, if that matters. */
+static int at_cut(const Render *r, const VSFrame *frame, const VSAPI *vsapi) {
+    return r->engine->cuts != IGNORE_CUTS && property(vsapi->getFramePropertiesRO(frame), CUT, 0, vsapi);
+}
+
 /* What an output frame shows. Nothing is blended over a cut, and a repeated frame stays what it is, also at its own
  * time: were it made with the help of whatever comes next, it would not look the same twice. */
 static int choose(const Render *r, const Place *place, const VSFrame *previous, const VSFrame *left,
                   const VSFrame *right, const VSAPI *vsapi) {
     if (place->right == place->left || equal(left, right, vsapi))
         return LEFT;
-    if (property(vsapi->getFramePropertiesRO(left), CUT, 0, vsapi))
+    if (at_cut(r, left, vsapi))
         return r->engine->cuts == SWITCH && place->t >= 0.5 ? RIGHT : LEFT;
     return place->t == 0 && previous && equal(previous, left, vsapi) ? LEFT : BETWEEN;
 }
 
 /* Whether motion goes on from one frame to the next one: not over a cut, and a repeated frame tells nothing of it. */
-static int goes_on(const VSFrame *frame, const VSFrame *next, const VSAPI *vsapi) {
-    return !property(vsapi->getFramePropertiesRO(frame), CUT, 0, vsapi) && !equal(frame, next, vsapi);
+static int goes_on(const Render *r, const VSFrame *frame, const VSFrame *next, const VSAPI *vsapi) {
+    return !at_cut(r, frame, vsapi) && !equal(frame, next, vsapi);
 }
 
 /* Whether two frames last equally long, but for a fifth (durations may be rounded), as far as they say: only frames at
@@ -536,10 +633,13 @@ static VSFrame *show(Render *r, int number, const VSFrame *source, const VSFrame
     if (!alike) {
         VSFrame *picture = vsapi->newVideoFrame(&r->output.format, r->output.width, r->output.height,
                                                 r->what == PICTURE ? source : NULL, core);
-        int made = companion ? render_pair(r, number - 1, number, 1.0, NULL, companion, source, NULL, picture, message,
-                                           vsapi)
-                             : render_pair(r, number, number, 0.0, NULL, source, source, NULL, picture, message, vsapi);
-        if (!made) {
+        Pair pair = {number, number, 0.0, source, source, NULL, NULL, NULL, NULL};
+        if (companion) {
+            pair.left = number - 1;
+            pair.frame0 = companion;
+            pair.t = 1.0;
+        }
+        if (!render_pair(r, &pair, picture, NULL, message, vsapi)) {
             vsapi->freeFrame(picture);
             return NULL;
         }
@@ -568,7 +668,26 @@ static int looks_around(const Render *r, const Place *place) {
 static int ends_scene(const Render *r, const Place *place, const VSFrame *previous, const VSFrame *left,
                       const VSFrame *right, const VSAPI *vsapi) {
     return detailed(r) && previous && (place->right == place->left || !equal(left, right, vsapi)) &&
-           goes_on(previous, left, vsapi);
+           goes_on(r, previous, left, vsapi);
+}
+
+/* A frame that no source frame is, with its chroma's residual as a property. */
+static VSFrame *render_between(const Render *r, const Pair *pair, char *message, VSCore *core, const VSAPI *vsapi) {
+    VSFrame *output = vsapi->newVideoFrame(&r->output.format, r->output.width, r->output.height,
+                                           r->what == PICTURE ? pair->frame0 : NULL, core);
+    VSFrame *residual = NULL;
+    if (pair->residual0)
+        residual = vsapi->newVideoFrame(vsapi->getVideoFrameFormat(pair->residual0),
+                                        vsapi->getFrameWidth(pair->residual0, 0),
+                                        vsapi->getFrameHeight(pair->residual0, 0), NULL, core);
+    if (!render_pair(r, pair, output, residual, message, vsapi)) {
+        vsapi->freeFrame(residual);
+        vsapi->freeFrame(output);
+        return NULL;
+    }
+    if (residual)
+        vsapi->mapConsumeFrame(vsapi->getFramePropertiesRW(output), RESIDUAL, residual, maReplace);
+    return output;
 }
 
 static const VSFrame *VS_CC render_frame(int n, int reason, void *instance, void **frame_data, VSFrameContext *context,
@@ -595,6 +714,10 @@ static const VSFrame *VS_CC render_frame(int n, int reason, void *instance, void
             vsapi->requestFrameFilter(place->left - 1, around ? r->marked : r->node, context);
         if (place->right < r->last && around)
             vsapi->requestFrameFilter(place->right + 1, r->node, context);
+        if (r->residual && place->right != place->left) {
+            vsapi->requestFrameFilter(place->left, r->residual, context);
+            vsapi->requestFrameFilter(place->right, r->residual, context);
+        }
         return NULL;
     }
     if (reason != arAllFramesReady) {
@@ -616,18 +739,18 @@ static const VSFrame *VS_CC render_frame(int n, int reason, void *instance, void
     int shown = choose(r, place, previous, left, right, vsapi);
     VSFrame *output;
     if (shown == BETWEEN) {
-        output = vsapi->newVideoFrame(&r->output.format, r->output.width, r->output.height,
-                                      r->what == PICTURE ? left : NULL, core);
-        const VSFrame *before = around && previous && goes_on(previous, left, vsapi) && evenly(previous, left, vsapi)
-                                    ? previous
-                                    : NULL;
-        const VSFrame *after =
-            next && goes_on(right, next, vsapi) && evenly(left, right, vsapi) ? next : NULL;
-        if (!render_pair(r, place->left, place->right, place->t, before, left, right, after, output, message,
-                         vsapi)) {
-            vsapi->freeFrame(output);
-            output = NULL;
+        Pair pair = {place->left, place->right, place->t, left, right, NULL, NULL, NULL, NULL};
+        if (around && previous && goes_on(r, previous, left, vsapi) && evenly(previous, left, vsapi))
+            pair.before = previous;
+        if (next && goes_on(r, right, next, vsapi) && evenly(left, right, vsapi))
+            pair.after = next;
+        if (r->residual) {
+            pair.residual0 = vsapi->getFrameFilter(place->left, r->residual, context);
+            pair.residual1 = vsapi->getFrameFilter(place->right, r->residual, context);
         }
+        output = render_between(r, &pair, message, core, vsapi);
+        vsapi->freeFrame(pair.residual1);
+        vsapi->freeFrame(pair.residual0);
     } else if (shown == LEFT) {
         const VSFrame *companion = ends_scene(r, place, previous, left, right, vsapi) ? previous : NULL;
         output = show(r, place->left, left, companion, message, core, vsapi);
@@ -653,16 +776,134 @@ static void VS_CC render_free(void *instance, VSCore *core, const VSAPI *vsapi) 
     vsapi->freeFrame(r->source);
     vsapi->freeFrame(r->companion);
     vsapi->freeFrame(r->picture);
+    vsapi->freeNode(r->residual);
     vsapi->freeNode(r->marked);
     vsapi->freeNode(r->node);
     engine_release(r->engine);
     free(r);
 }
 
+/* ---------------------------------------------------------------- Chroma */
+
+typedef struct Chroma {
+    VSNode *node; /* rendered frames in the clip's subsampling and single precision */
+    Engine *engine;
+} Chroma;
+
+static const VSFrame *VS_CC chroma_frame(int n, int reason, void *instance, void **frame_data, VSFrameContext *context,
+                                         VSCore *core, const VSAPI *vsapi) {
+    (void)frame_data;
+    const Chroma *c = instance;
+    if (reason == arInitial) {
+        vsapi->requestFrameFilter(n, c->node, context);
+        return NULL;
+    }
+    if (reason != arAllFramesReady)
+        return NULL;
+
+    const VSFrame *frame = vsapi->getFrameFilter(n, c->node, context);
+    int error;
+    const VSFrame *residual = vsapi->mapGetFrame(vsapi->getFramePropertiesRO(frame), RESIDUAL, 0, &error);
+    if (!residual) /* a source frame as it is */
+        return frame;
+    VSFrame *sum = vsapi->copyFrame(frame, core);
+    vsapi->freeFrame(frame);
+    for (int plane = 1; plane < 3; plane++) {
+        for (int y = 0; y < vsapi->getFrameHeight(sum, plane); y++) {
+            float *to = (float *)(void *)(vsapi->getWritePtr(sum, plane) + y * vsapi->getStride(sum, plane));
+            const float *more = (const float *)(const void *)(vsapi->getReadPtr(residual, plane) +
+                                                              y * vsapi->getStride(residual, plane));
+            for (int x = 0; x < vsapi->getFrameWidth(sum, plane); x++)
+                to[x] += more[x];
+        }
+    }
+    vsapi->freeFrame(residual);
+    vsapi->mapDeleteKey(vsapi->getFramePropertiesRW(sum), RESIDUAL);
+    return sum;
+}
+
+static void VS_CC chroma_free(void *instance, VSCore *core, const VSAPI *vsapi) {
+    (void)core;
+    Chroma *c = instance;
+    vsapi->freeNode(c->node);
+    engine_release(c->engine);
+    free(c);
+}
+
+/* ---------------------------------------------------------------- what rests */
+
+/* Differences that rounding and dithering make, which in a picture at rest would be seen to flicker. */
+#define FLOAT_NOISE 1e-4f
+
+/* Where both source frames have the same value and the frame between them all but the same, take theirs. */
+#define KEEP_RESTING(NAME, TYPE, NOISE)                                                                              \
+    static void NAME(void *output, const void *left, const void *right, int width) {                                  \
+        TYPE *to = output;                                                                                            \
+        const TYPE *a = left, *b = right;                                                                             \
+        for (int x = 0; x < width; x++)                                                                               \
+            to[x] = a[x] == b[x] && to[x] - a[x] <= NOISE && a[x] - to[x] <= NOISE ? a[x] : to[x];                    \
+    }
+KEEP_RESTING(keep_resting_8, uint8_t, 1)
+KEEP_RESTING(keep_resting_16, uint16_t, 1)
+KEEP_RESTING(keep_resting_float, float, FLOAT_NOISE)
+
+/* Take the chroma of both source frames where they agree and all brightness that it goes with is theirs as well. What
+ * moves close by colours it on the way through RGB. */
+#define KEEP_RESTING_CHROMA(NAME, TYPE)                                                                              \
+    static void NAME(void *output, const void *left, const void *right, const uint8_t *moves, int width) {            \
+        TYPE *to = output;                                                                                            \
+        const TYPE *a = left, *b = right;                                                                             \
+        for (int x = 0; x < width; x++)                                                                               \
+            to[x] = a[x] == b[x] && !moves[x] ? a[x] : to[x];                                                         \
+    }
+KEEP_RESTING_CHROMA(keep_resting_chroma_8, uint8_t)
+KEEP_RESTING_CHROMA(keep_resting_chroma_16, uint16_t)
+KEEP_RESTING_CHROMA(keep_resting_chroma_float, float)
+
+/* Whether any brightness of a row of chroma differs between two frames, for each of its `width` samples. */
+static void see_motion(uint8_t *moves, const VSFrame *one, const VSFrame *other, int row, int width,
+                       const VSAPI *vsapi) {
+    const VSVideoFormat *format = vsapi->getVideoFrameFormat(one);
+    int columns = 1 << format->subSamplingW, rows = 1 << format->subSamplingH, size = format->bytesPerSample;
+    for (int y = row * rows; y < (row + 1) * rows; y++) {
+        const uint8_t *a = vsapi->getReadPtr(one, 0) + y * vsapi->getStride(one, 0);
+        const uint8_t *b = vsapi->getReadPtr(other, 0) + y * vsapi->getStride(other, 0);
+        size_t step = (size_t)columns * (size_t)size;
+        for (int x = 0; x < width; x++)
+            moves[x] |= memcmp(a + (size_t)x * step, b + (size_t)x * step, step) != 0;
+    }
+}
+
+/* Let what rests between two source frames of the output's format look in `frame` like it does there. */
+static void keep_resting(VSFrame *frame, const VSFrame *left, const VSFrame *right, const VSAPI *vsapi) {
+    const VSVideoFormat *format = vsapi->getVideoFrameFormat(frame);
+    int size = format->bytesPerSample, subsampled = format->subSamplingW || format->subSamplingH;
+    uint8_t *moves = subsampled ? malloc((size_t)vsapi->getFrameWidth(frame, 1)) : NULL;
+    for (int plane = 0; plane < format->numPlanes; plane++) {
+        int width = vsapi->getFrameWidth(frame, plane);
+        for (int y = 0; y < vsapi->getFrameHeight(frame, plane); y++) {
+            uint8_t *to = vsapi->getWritePtr(frame, plane) + y * vsapi->getStride(frame, plane);
+            const uint8_t *a = vsapi->getReadPtr(left, plane) + y * vsapi->getStride(left, plane);
+            const uint8_t *b = vsapi->getReadPtr(right, plane) + y * vsapi->getStride(right, plane);
+            if (plane == 0 || !subsampled) {
+                (size == 1 ? keep_resting_8 : size == 2 ? keep_resting_16 : keep_resting_float)(to, a, b, width);
+            } else if (moves) {
+                memset(moves, 0, (size_t)width);
+                see_motion(moves, left, right, y, width, vsapi);
+                see_motion(moves, left, frame, y, width, vsapi);
+                (size == 1   ? keep_resting_chroma_8
+                 : size == 2 ? keep_resting_chroma_16
+                             : keep_resting_chroma_float)(to, a, b, moves, width);
+            }
+        }
+    }
+    free(moves);
+}
+
 /* ---------------------------------------------------------------- the last filter */
 
 typedef struct Output {
-    VSNode *source;   /* behind Guard */
+    VSNode *source;   /* behind Guard, and Recode where frames of it pass */
     VSNode *rendered; /* in the output's format */
     VSNode *alpha;    /* its _Alpha; NULL where there is none */
     Engine *engine;
@@ -743,10 +984,11 @@ static void correct_properties(const Output *o, VSMap *properties, const Place *
         vsapi->mapDeleteKey(properties, "_AbsoluteTime");
         vsapi->mapDeleteKey(properties, "_PictType");
     }
+    if (!is_source || o->engine->alpha.colorFamily == cfUndefined)
+        vsapi->mapDeleteKey(properties, "_Alpha"); /* has the source's size, or other frames have none */
     if (is_source)
         return;
     vsapi->mapDeleteKey(properties, "_Field");
-    vsapi->mapDeleteKey(properties, "_Alpha"); /* has the source's size and time */
     if (o->engine->flow) {                     /* colours of our own: RGB as screens have it */
         vsapi->mapDeleteKey(properties, "_ChromaLocation");
         vsapi->mapSetInt(properties, "_Matrix", VSC_MATRIX_RGB, maReplace);
@@ -760,6 +1002,12 @@ static void correct_properties(const Output *o, VSMap *properties, const Place *
     set_if_different(properties, "_Range", o->engine->default_range, o->engine->range, vsapi);
     if (o->engine->subsampled)
         set_if_different(properties, "_ChromaLocation", 0, o->engine->chroma_location, vsapi);
+}
+
+/* Whether the source frame after an output frame's time is looked at. */
+static int sees_right(const Output *o, const Place *place) {
+    return place->right != place->left &&
+           (o->engine->vfr || o->engine->cuts == SWITCH || (o->engine->same_size && place->t > 0));
 }
 
 static const VSFrame *VS_CC output_frame(int n, int reason, void *instance, void **frame_data, VSFrameContext *context,
@@ -779,7 +1027,7 @@ static const VSFrame *VS_CC output_frame(int n, int reason, void *instance, void
         }
         *frame_data = state;
         vsapi->requestFrameFilter(state->left, o->source, context);
-        if ((o->engine->vfr || o->engine->cuts == SWITCH) && state->right != state->left)
+        if (sees_right(o, state))
             vsapi->requestFrameFilter(state->right, o->source, context);
         if (!o->engine->same_size || state->t > 0) {
             vsapi->requestFrameFilter(n, o->rendered, context);
@@ -798,9 +1046,8 @@ static const VSFrame *VS_CC output_frame(int n, int reason, void *instance, void
     free(state);
     *frame_data = NULL;
     const VSFrame *left = vsapi->getFrameFilter(place.left, o->source, context);
-    const VSFrame *right = (o->engine->vfr || o->engine->cuts == SWITCH) && place.right != place.left
-                               ? vsapi->getFrameFilter(place.right, o->source, context)
-                               : vsapi->addFrameRef(left);
+    const VSFrame *right = sees_right(o, &place) ? vsapi->getFrameFilter(place.right, o->source, context)
+                                                 : vsapi->addFrameRef(left);
     const VSFrame *rendered =
         !o->engine->same_size || place.t > 0 ? vsapi->getFrameFilter(n, o->rendered, context) : NULL;
     int shown = rendered ? (int)property(vsapi->getFramePropertiesRO(rendered), HELD, BETWEEN, vsapi) : LEFT;
@@ -814,8 +1061,9 @@ static const VSFrame *VS_CC output_frame(int n, int reason, void *instance, void
         const VSFrame *from[3] = {rendered, rendered, rendered};
         const int plane[3] = {0, 1, 2};
         frame = vsapi->newVideoFrame2(&o->info.format, o->info.width, o->info.height, from, plane, like, core);
+        if (o->engine->same_size)
+            keep_resting(frame, left, right, vsapi);
     }
-    vsapi->freeFrame(rendered);
 
     VSMap *properties = vsapi->getFramePropertiesRW(frame);
     int64_t num = place.duration_num, den = place.duration_den;
@@ -825,7 +1073,7 @@ static const VSFrame *VS_CC output_frame(int n, int reason, void *instance, void
         correct_properties(o, properties, &place, shown, is_source, num, den, vsapi);
         if (!is_source)
             keep_aspect(properties, like, &o->info, vsapi);
-        if (!is_source && o->alpha) {
+        if (rendered && o->alpha) {
             const VSFrame *made = vsapi->getFrameFilter(n, o->alpha, context);
             const int first = 0;
             VSFrame *alpha = vsapi->newVideoFrame2(vsapi->getVideoFrameFormat(made), o->info.width, o->info.height,
@@ -839,6 +1087,7 @@ static const VSFrame *VS_CC output_frame(int n, int reason, void *instance, void
         frame = NULL;
         vsapi->setFilterError(message, context);
     }
+    vsapi->freeFrame(rendered);
     vsapi->freeFrame(right);
     vsapi->freeFrame(left);
     return frame;
@@ -939,11 +1188,10 @@ static int prepare(Engine *e, const VSVideoInfo *source, VSVideoInfo *output, co
     return ok;
 }
 
-/* Call a function of VapourSynth's own on `node`, with what `map` holds besides. Consumes `node` and `map`. */
-static VSNode *call(const Engine *e, const char *plugin, const char *function, VSNode *node, VSMap *map, char *message,
-                    VSCore *core, const VSAPI *vsapi) {
+/* Call a function of VapourSynth's own with what `map` holds. Consumes `map`. */
+static VSNode *call(const Engine *e, const char *plugin, const char *function, VSMap *map, char *message, VSCore *core,
+                    const VSAPI *vsapi) {
     VSNode *result = NULL;
-    vsapi->mapConsumeNode(map, "clip", node, maReplace);
     VSMap *out = vsapi->invoke(vsapi->getPluginByID(plugin, core), function, map);
     if (vsapi->mapGetError(out))
         say(message, e->function, vsapi->mapGetError(out));
@@ -954,8 +1202,10 @@ static VSNode *call(const Engine *e, const char *plugin, const char *function, V
     return result;
 }
 
+/* Consumes `node` and `map`. */
 static VSNode *convert(const Engine *e, VSNode *node, VSMap *map, char *message, VSCore *core, const VSAPI *vsapi) {
-    return call(e, VSH_RESIZE_PLUGIN_ID, "Bicubic", node, map, message, core, vsapi);
+    vsapi->mapConsumeNode(map, "clip", node, maReplace);
+    return call(e, VSH_RESIZE_PLUGIN_ID, "Bicubic", map, message, core, vsapi);
 }
 
 static uint32_t format_id(const VSVideoFormat *f, VSCore *core, const VSAPI *vsapi) {
@@ -1043,15 +1293,18 @@ static VSNode *add_cuts(Engine *e, VSNode *clip, char *message, VSCore *core, co
     return node;
 }
 
-static VSNode *add_render(Engine *e, VSNode *clip, VSNode *marked, int what, const VSVideoInfo *output, char *message,
-                          VSCore *core, const VSAPI *vsapi) {
+/* `residual` may be NULL. Consumes all three nodes. */
+static VSNode *add_render(Engine *e, VSNode *clip, VSNode *marked, VSNode *residual, int what,
+                          const VSVideoInfo *output, char *message, VSCore *core, const VSAPI *vsapi) {
     Render *r = calloc(1, sizeof *r);
     if (!r) {
+        vsapi->freeNode(residual);
         vsapi->freeNode(marked);
         return out_of_memory(e, clip, message, vsapi);
     }
     r->node = clip;
     r->marked = marked;
+    r->residual = residual;
     r->engine = e;
     r->what = what;
     r->last = vsapi->getVideoInfo(clip)->numFrames - 1;
@@ -1060,37 +1313,118 @@ static VSNode *add_render(Engine *e, VSNode *clip, VSNode *marked, int what, con
     if (what == MOTION)
         vsapi->getVideoFormatByID(&r->output.format, pfRGBS, core);
     atomic_fetch_add(&e->users, 1);
-    VSFilterDependency on[] = {{clip, rpGeneral}, {marked, rpGeneral}};
-    VSNode *node = vsapi->createVideoFilter2("Render", &r->output, render_frame, render_free, fmParallelRequests, on, 2,
-                                             r, core);
+    VSFilterDependency on[] = {{clip, rpGeneral}, {marked, rpGeneral}, {residual, rpGeneral}};
+    VSNode *node = vsapi->createVideoFilter2("Render", &r->output, render_frame, render_free, fmParallelRequests, on,
+                                             residual ? 3 : 2, r, core);
     if (!node)
         render_free(r, core, vsapi);
     return node;
 }
 
-/* To the output's format, unless that is what the network gives. */
-static VSNode *add_way_back(const Engine *e, VSNode *rendered, const VSVideoInfo *output, char *message, VSCore *core,
-                            const VSAPI *vsapi) {
-    if (vsh_isSameVideoFormat(&vsapi->getVideoInfo(rendered)->format, &output->format))
-        return rendered;
+/* Arguments of resize that lead to the clip's own coding. */
+static VSMap *to_clips_coding(const Engine *e, const VSVideoFormat *format, VSCore *core, const VSAPI *vsapi) {
     VSMap *map = vsapi->createMap();
-    vsapi->mapSetInt(map, "format", format_id(&output->format, core, vsapi), maReplace);
-    vsapi->mapSetInt(map, "range", e->flow ? 1 : e->range, maReplace);
-    if (e->yuv && !e->flow)
+    vsapi->mapSetInt(map, "format", format_id(format, core, vsapi), maReplace);
+    vsapi->mapSetInt(map, "range", e->range, maReplace);
+    if (e->yuv)
         vsapi->mapSetInt(map, "matrix", e->matrix, maReplace);
-    if (e->subsampled && !e->flow)
+    if (e->subsampled)
         vsapi->mapSetInt(map, "chromaloc", e->chroma_location, maReplace);
-    if (output->format.sampleType == stInteger && !e->flow)
+    if (format->sampleType == stInteger)
         vsapi->mapSetData(map, "dither_type", "error_diffusion", -1, dtUtf8, maReplace);
+    return map;
+}
+
+/* To the output's format, unless that is what the network gives. */
+static VSNode *add_way_back(const Engine *e, VSNode *rendered, const VSVideoFormat *format, char *message,
+                            VSCore *core, const VSAPI *vsapi) {
+    if (vsh_isSameVideoFormat(&vsapi->getVideoInfo(rendered)->format, format))
+        return rendered;
+    VSMap *map;
+    if (e->flow) {
+        map = vsapi->createMap();
+        vsapi->mapSetInt(map, "format", format_id(format, core, vsapi), maReplace);
+        vsapi->mapSetInt(map, "range", 1, maReplace);
+    } else {
+        map = to_clips_coding(e, format, core, vsapi);
+    }
     return convert(e, rendered, map, message, core, vsapi);
+}
+
+static VSNode *add_recode(Engine *e, VSNode *clip, char *message, VSCore *core, const VSAPI *vsapi) {
+    Recode *r = calloc(1, sizeof *r);
+    if (!r)
+        return out_of_memory(e, clip, message, vsapi);
+    r->node = clip;
+    r->engine = e;
+    atomic_fetch_add(&e->users, 1);
+    const VSVideoInfo *info = vsapi->getVideoInfo(clip);
+    r->recoded = convert(e, vsapi->addNodeRef(clip), to_clips_coding(e, &info->format, core, vsapi), message, core,
+                         vsapi);
+    VSNode *node = NULL;
+    if (r->recoded) {
+        VSFilterDependency on[] = {{clip, rpStrictSpatial}, {r->recoded, rpStrictSpatial}};
+        node = vsapi->createVideoFilter2("Recode", info, recode_frame, recode_free, fmParallel, on, 2, r, core);
+    }
+    if (!node)
+        recode_free(r, core, vsapi);
+    return node;
+}
+
+/* The clip's format in single precision. */
+static VSVideoFormat single_precision(const VSVideoFormat *format, VSCore *core, const VSAPI *vsapi) {
+    VSVideoFormat single;
+    vsapi->queryVideoFormat(&single, format->colorFamily, stFloat, 32, format->subSamplingW, format->subSamplingH, core);
+    return single;
+}
+
+/* What is lost of the clip's chroma when it goes to RGB, and so to full resolution, and back. Consumes both nodes. */
+static VSNode *add_residual(const Engine *e, VSNode *clip, VSNode *rgb, char *message, VSCore *core,
+                            const VSAPI *vsapi) {
+    const VSVideoFormat single = single_precision(&vsapi->getVideoInfo(clip)->format, core, vsapi);
+    VSNode *exact = convert(e, clip, to_clips_coding(e, &single, core, vsapi), message, core, vsapi);
+    VSNode *back = convert(e, rgb, to_clips_coding(e, &single, core, vsapi), message, core, vsapi);
+    if (!exact || !back) {
+        vsapi->freeNode(exact);
+        vsapi->freeNode(back);
+        return NULL;
+    }
+    VSMap *map = vsapi->createMap();
+    vsapi->mapConsumeNode(map, "clipa", exact, maReplace);
+    vsapi->mapConsumeNode(map, "clipb", back, maReplace);
+    vsapi->mapSetInt(map, "planes", 1, maAppend);
+    vsapi->mapSetInt(map, "planes", 2, maAppend);
+    return call(e, VSH_STD_PLUGIN_ID, "MakeDiff", map, message, core, vsapi);
+}
+
+/* Give rendered frames their residual, in single precision. */
+static VSNode *add_chroma(Engine *e, VSNode *rendered, const VSVideoFormat *format, char *message, VSCore *core,
+                          const VSAPI *vsapi) {
+    const VSVideoFormat single = single_precision(format, core, vsapi);
+    rendered = convert(e, rendered, to_clips_coding(e, &single, core, vsapi), message, core, vsapi);
+    if (!rendered)
+        return NULL;
+    Chroma *c = calloc(1, sizeof *c);
+    if (!c)
+        return out_of_memory(e, rendered, message, vsapi);
+    c->node = rendered;
+    c->engine = e;
+    atomic_fetch_add(&e->users, 1);
+    VSFilterDependency on[] = {{rendered, rpStrictSpatial}};
+    VSNode *node = vsapi->createVideoFilter2("Chroma", vsapi->getVideoInfo(rendered), chroma_frame, chroma_free,
+                                             fmParallel, on, 1, c, core);
+    if (!node)
+        chroma_free(c, core, vsapi);
+    return node;
 }
 
 /* What becomes of `_Alpha`: the same as of a gray clip with the cuts of the picture. Consumes both nodes. */
 static VSNode *add_alpha(Engine *e, VSNode *guarded, VSNode *marked, const VSVideoInfo *output, char *message,
                          VSCore *core, const VSAPI *vsapi) {
     VSMap *map = vsapi->createMap();
+    vsapi->mapConsumeNode(map, "clip", guarded, maReplace);
     vsapi->mapSetData(map, "prop", "_Alpha", -1, dtUtf8, maReplace);
-    VSNode *alpha = call(e, VSH_STD_PLUGIN_ID, "PropToClip", guarded, map, message, core, vsapi);
+    VSNode *alpha = call(e, VSH_STD_PLUGIN_ID, "PropToClip", map, message, core, vsapi);
     if (alpha) {
         VSVideoInfo info = *output;
         info.format = vsapi->getVideoInfo(alpha)->format;
@@ -1102,13 +1436,13 @@ static VSNode *add_alpha(Engine *e, VSNode *guarded, VSNode *marked, const VSVid
         VSNode *marked_alpha = NULL;
         if (alpha) {
             map = vsapi->createMap();
+            vsapi->mapSetNode(map, "clip", alpha, maReplace);
             vsapi->mapSetNode(map, "prop_src", marked, maReplace);
             vsapi->mapSetData(map, "props", CUT, -1, dtUtf8, maReplace);
-            marked_alpha =
-                call(e, VSH_STD_PLUGIN_ID, "CopyFrameProps", vsapi->addNodeRef(alpha), map, message, core, vsapi);
+            marked_alpha = call(e, VSH_STD_PLUGIN_ID, "CopyFrameProps", map, message, core, vsapi);
         }
         if (marked_alpha) {
-            alpha = add_render(e, alpha, marked_alpha, TRANSPARENCY, &info, message, core, vsapi);
+            alpha = add_render(e, alpha, marked_alpha, NULL, TRANSPARENCY, &info, message, core, vsapi);
         } else {
             vsapi->freeNode(alpha);
             alpha = NULL;
@@ -1128,7 +1462,7 @@ static VSNode *add_alpha(Engine *e, VSNode *guarded, VSNode *marked, const VSVid
 /* Build the graph in the picture at the top. Consumes `clip`. Returns NULL with a message on failure. */
 static VSNode *build(Engine *e, VSNode *clip, const VSVideoInfo *output, char *message, VSCore *core,
                      const VSAPI *vsapi) {
-    VSNode *rgb = NULL, *marked = NULL, *result = NULL;
+    VSNode *rgb = NULL, *marked = NULL, *residual = NULL, *result = NULL;
     Output *o = calloc(1, sizeof *o);
     if (!o)
         return out_of_memory(e, clip, message, vsapi);
@@ -1148,17 +1482,29 @@ static VSNode *build(Engine *e, VSNode *clip, const VSVideoInfo *output, char *m
     marked = add_cuts(e, vsapi->addNodeRef(rgb), message, core, vsapi);
     if (!marked)
         goto done;
-    o->rendered = add_render(e, vsapi->addNodeRef(rgb), vsapi->addNodeRef(marked), e->flow ? MOTION : PICTURE, output,
-                             message, core, vsapi);
-    if (o->rendered)
-        o->rendered = add_way_back(e, o->rendered, output, message, core, vsapi);
-    if (!o->rendered)
-        goto done;
     if (e->alpha.colorFamily != cfUndefined) {
         o->alpha = add_alpha(e, vsapi->addNodeRef(o->source), vsapi->addNodeRef(marked), output, message, core, vsapi);
         if (!o->alpha)
             goto done;
     }
+    if (e->same_size) {
+        o->source = add_recode(e, o->source, message, core, vsapi);
+        if (!o->source)
+            goto done;
+    }
+    if (e->same_size && e->subsampled) {
+        residual = add_residual(e, vsapi->addNodeRef(o->source), vsapi->addNodeRef(rgb), message, core, vsapi);
+        if (!residual)
+            goto done;
+    }
+    o->rendered = add_render(e, vsapi->addNodeRef(rgb), vsapi->addNodeRef(marked),
+                             residual ? vsapi->addNodeRef(residual) : NULL, e->flow ? MOTION : PICTURE, output, message, core, vsapi);
+    if (o->rendered && residual)
+        o->rendered = add_chroma(e, o->rendered, &output->format, message, core, vsapi);
+    if (o->rendered)
+        o->rendered = add_way_back(e, o->rendered, &output->format, message, core, vsapi);
+    if (!o->rendered)
+        goto done;
     VSFilterDependency on[] = {{o->source, rpGeneral}, {o->rendered, rpNoFrameReuse}, {o->alpha, rpNoFrameReuse}};
     result = vsapi->createVideoFilter2(e->function, output, output_frame, output_free, fmParallel, on,
                                        o->alpha ? 3 : 2, o, core);
@@ -1168,6 +1514,7 @@ static VSNode *build(Engine *e, VSNode *clip, const VSVideoInfo *output, char *m
 done:
     if (!result && !message[0])
         say(message, e->function, "VapourSynth refuses to create the filter");
+    vsapi->freeNode(residual);
     vsapi->freeNode(marked);
     vsapi->freeNode(rgb);
     if (o)
