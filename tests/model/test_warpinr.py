@@ -130,12 +130,22 @@ def test_sizes_by_turns(net: WarpINR) -> None:
 
 
 def test_what_a_field_keeps_is_counted(net: WarpINR) -> None:
-    """Both frames at the size last asked for, in single precision, and no other size."""
+    """Both frames at the size last asked for, in single precision, and no other size; the flow at the last time."""
     field = net.encode(*frames(12, 20))
     before = field.nbytes()
+    flow = 4 * 12 * 20 * 4
     for size in ((48, 80), (30, 50)):
         field.sample(0.5, size)
-        assert field.nbytes() == before + 2 * 3 * size[0] * size[1] * 4
+        assert field.nbytes() == before + 2 * 3 * size[0] * size[1] * 4 + flow
+
+
+def test_motion_is_the_same_before_and_after_a_frame_is_made(net: WarpINR) -> None:
+    field = net.encode(*frames(12, 20))
+    motion = field.motion(0.3, (24, 40))
+    for t in (0.6, 0.3):
+        field.sample(t, (48, 80))
+    assert torch.equal(field.motion(0.3, (24, 40)), motion)
+    assert not torch.equal(field.motion(0.6, (24, 40)), motion)
 
 
 def test_chunks_change_nothing(net: WarpINR, monkeypatch: pytest.MonkeyPatch) -> None:
