@@ -11,6 +11,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 LIBRARY = "libvideoinr"
+NATIVE = Path("vs_videoinr/plugin/native")
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 
@@ -68,6 +69,11 @@ class PlatformWheel(bdist_wheel):
 
 
 setup(
-    ext_modules=[Extension("vapoursynth.plugins.videoinr.libvideoinr", ["vs_videoinr/native/videoinr.c"])],
+    ext_modules=[
+        Extension(
+            "vapoursynth.plugins.videoinr.libvideoinr",
+            sorted(str(path) for path in Path("vs_videoinr/plugin/native").glob("*.c")),
+        )
+    ],
     cmdclass={"build_ext": BuildPlugin, "bdist_wheel": PlatformWheel},
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from vs_videoinr.flow import Colours
+from vs_videoinr.rendering.flow_colours import FlowColours
 
 SIDE = 160
 
@@ -15,7 +15,7 @@ def main() -> None:
     """Write the picture."""
     line = torch.arange(SIDE) - (SIDE - 1) / 2
     y, x = torch.meshgrid(line, line, indexing="ij")
-    wheel = Colours(SIDE / 2)(torch.stack((x, y)))
+    wheel = FlowColours(SIDE / 2)(torch.stack((x, y)))
     wheel = torch.where(torch.hypot(x, y) < SIDE / 2, wheel, 1.0)
     picture = (wheel * 255).round().byte().permute(1, 2, 0).numpy()
     Image.fromarray(picture).save(Path(__file__).parents[1] / "docs" / "flow_legend.png", optimize=True)

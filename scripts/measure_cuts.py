@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 from training.clips import cached
 
-from vs_videoinr.cuts import difference
-from vs_videoinr.filter import SC_THRESHOLD
+from vs_videoinr.plugin.scene_cuts import THRESHOLD, difference
 
 CUTS = {"sintel_24": [3, 65, 73, 89, 240, 290, 327, 341], "bunny_24": [84, 177], "bunny_60": [20], "city_25": [115]}
 
@@ -24,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--cache", type=Path, default=Path("runs/frames"))
-    parser.add_argument("--threshold", type=float, default=SC_THRESHOLD)
+    parser.add_argument("--threshold", type=float, default=THRESHOLD)
     arguments = parser.parse_args()
     pairs = found = missed = wrong = 0
     for path in arguments.clips:

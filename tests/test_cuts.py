@@ -13,8 +13,7 @@ import vapoursynth as vs
 
 from tests.conftest import Clips
 from tests.frames import duration, pixels_of, props_of, same
-from vs_videoinr.cuts import difference
-from vs_videoinr.filter import SC_THRESHOLD
+from vs_videoinr.plugin.scene_cuts import THRESHOLD, difference
 
 pytestmark = pytest.mark.vpy("initial-core", "reloaded-core")
 
@@ -32,7 +31,7 @@ def film(core: Any, request: pytest.FixtureRequest) -> Any:
 def test_the_cuts_of_a_film_are_found(film: Any) -> None:
     frames = [np.stack(planes) for planes in pixels_of(film.resize.Bicubic(format=vs.RGBS))]
     values = [difference(a, b) for a, b in itertools.pairwise(frames)]
-    found = {n for n, value in enumerate(values) if value > SC_THRESHOLD}
+    found = {n for n, value in enumerate(values) if value > THRESHOLD}
     assert found >= LAST
     assert found <= LAST | WHIP
 
@@ -47,8 +46,8 @@ def test_a_fade_is_no_cut_but_a_cut_in_a_fade_is(film: Any) -> None:
                 np.float32(colour) + (frames[n + k] - np.float32(colour)) * np.float32(share)
                 for k, share in enumerate((first, last))
             )
-            assert (difference(a, b) > SC_THRESHOLD) == (n in LAST)
-            assert np.abs(a - b).mean() > SC_THRESHOLD  # it is not that there was nothing to be noticed
+            assert (difference(a, b) > THRESHOLD) == (n in LAST)
+            assert np.abs(a - b).mean() > THRESHOLD  # it is not that there was nothing to be noticed
 
 
 @pytest.mark.vpy("initial-core")

@@ -10,7 +10,7 @@ import torch
 import vapoursynth as vs
 
 from tests.frames import pixels_of, props_of
-from vs_videoinr.flow import Colours
+from vs_videoinr.rendering.flow_colours import FlowColours
 
 pytestmark = pytest.mark.vpy("initial-core", "reloaded-core")
 
@@ -52,7 +52,7 @@ def test_colours(pan: Any) -> None:
 
 @pytest.mark.vpy("initial-core")
 def test_the_wheel() -> None:
-    colours = Colours(10)
+    colours = FlowColours(10)
     motion = torch.tensor([[10.0, 0, -10, 0, 0, 20], [0.0, 0, 0, 10, -10, 0]])[:, None]
     right, rest, left, down, up, far = colours(motion)[:, 0].T.tolist()
     assert right == far == [1, 0, 0]

@@ -8,15 +8,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vs_videoinr import filter as entry
-from vs_videoinr import renderer as module
 from vs_videoinr import weights
 from vs_videoinr.errors import ModelError
 from vs_videoinr.model.base import Flows, VideoField
 from vs_videoinr.model.videoinr import VideoINR
 from vs_videoinr.model.warpfield import WarpField
 from vs_videoinr.model.warpinr import WarpINR, WarpINRConfig
-from vs_videoinr.renderer import Planes, Renderer, RenderError, Span
+from vs_videoinr.plugin import entry
+from vs_videoinr.plugin.arguments import UsageError
+from vs_videoinr.rendering import field_cache
+from vs_videoinr.rendering.planes import Planes
+from vs_videoinr.rendering.renderer import FramePair, Renderer, RenderError
 
 WIDTH, HEIGHT = 12, 8
 SIZE = 18, 12
@@ -79,7 +81,7 @@ def frame(n: int, channels: int = 3) -> NDArray[np.float32]:
 
 def render(renderer: Renderer, left: int, t: float, channels: int = 3) -> NDArray[np.float32]:
     out = planes(np.zeros((channels, SIZE[1], SIZE[0]), np.float32))
-    renderer.render(Span(left, left + 1, planes(frame(left, channels)), planes(frame(left + 1, channels))), t, out)
+    renderer.render(FramePair(left, left + 1, planes(frame(left, channels)), planes(frame(left + 1, channels))), t, out)
     return picture(out, SIZE)
 
 
@@ -91,10 +93,10 @@ def renderer(network: Counting) -> Renderer:
 def test_a_pair_is_encoded_once_while_it_is_remembered(renderer: Renderer, network: Counting) -> None:
     first = [render(renderer, 0, t) for t in (0, 0.25, 0.5)]
     assert network.pairs == 1
-    for n in range(1, module.CACHE_FIELDS + 1):
+    for n in range(1, field_cache.MAX_FIELDS + 1):
         render(renderer, n, 0.5)
     again = [render(renderer, 0, t) for t in (0.5, 0.25, 0)]
-    assert network.pairs == module.CACHE_FIELDS + 2
+    assert network.pairs == field_cache.MAX_FIELDS + 2
     assert all(map(np.array_equal, first, reversed(again)))
     renderer.close()
 
@@ -106,7 +108,7 @@ def test_playing_on_encodes_pairs_once_and_seeking_one_only() -> None:
     def among(left: int, t: float) -> None:
         around = [planes(frame(n)) for n in range(left - 1, left + 3)]
         out = planes(np.zeros((3, SIZE[1], SIZE[0]), np.float32))
-        renderer.render(Span(left, left + 1, around[1], around[2], around[0], around[3]), t, out)
+        renderer.render(FramePair(left, left + 1, around[1], around[2], around[0], around[3]), t, out)
 
     among(50, 0.5)
     assert (network.pairs, network.moves) == (1, 2)
@@ -122,7 +124,7 @@ def test_playing_on_encodes_pairs_once_and_seeking_one_only() -> None:
 def test_fields_are_bounded_by_their_bytes(
     renderer: Renderer, network: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CACHE_BYTES", 1)
+    monkeypatch.setattr(field_cache, "MAX_BYTES", 1)
     for n in (0, 0, 1, 0):
         render(renderer, n, 0.5)
     assert network.pairs == 3
@@ -144,7 +146,7 @@ def test_what_leaves_no_room_is_forgotten_before_the_next_is_made(tiny: str, mon
     renderer = Renderer(Watching(tiny), CPU, torch.float32, (WIDTH, HEIGHT), SIZE)
     for n in range(3):
         render(renderer, n, 0.5)
-    monkeypatch.setattr(module, "CACHE_BYTES", 1)
+    monkeypatch.setattr(field_cache, "MAX_BYTES", 1)
     for n in range(3, 6):
         render(renderer, n, 0.5)
     assert alive == [0, 1, 2, 0, 0, 0]
@@ -166,7 +168,7 @@ def test_what_is_no_number_counts_as_black(renderer: Renderer) -> None:
     results = []
     for left, values in enumerate((broken, black)):
         out = planes(np.zeros((3, SIZE[1], SIZE[0]), np.float32))
-        renderer.render(Span(left, left, planes(values), planes(values)), 0, out)
+        renderer.render(FramePair(left, left, planes(values), planes(values)), 0, out)
         results.append(picture(out, SIZE))
     assert np.isfinite(results[0]).all()
     assert np.array_equal(results[0], results[1])
@@ -175,7 +177,7 @@ def test_what_is_no_number_counts_as_black(renderer: Renderer) -> None:
 
 def test_rows_are_not_written_beyond_their_end(renderer: Renderer) -> None:
     out = planes(np.zeros((3, SIZE[1], SIZE[0]), np.float32))
-    renderer.render(Span(0, 1, planes(frame(0)), planes(frame(1))), 0.5, out)
+    renderer.render(FramePair(0, 1, planes(frame(0)), planes(frame(1))), 0.5, out)
     assert (picture(out, (SIZE[0] + 5, SIZE[1]))[..., SIZE[0] :] == 7).all()
     renderer.close()
 
@@ -219,7 +221,7 @@ def test_closing_abandons_the_encoder_in_the_middle(tiny: str) -> None:
 
 
 def test_messages() -> None:
-    assert entry.describe(entry.UsageError("scale is wrong")) == "scale is wrong"
+    assert entry.describe(UsageError("scale is wrong")) == "scale is wrong"
     assert entry.describe(ModelError("model is wrong")) == "model is wrong"
     assert entry.describe(RenderError("too large")) == "too large"
     assert entry.describe(MemoryError()) == "out of memory"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vs_videoinr.size import output_size
+from vs_videoinr.plugin.output_size import output_size
 
 sizes = st.integers(1, 1000)
 multiples = st.sampled_from([1, 2, 4])

@@ -13,7 +13,7 @@ import pytest
 import vapoursynth as vs
 
 from tests.frames import duration, pixels_of, props_of, same
-from vs_videoinr.timecodes import TimecodeError, read
+from vs_videoinr.plugin.timecodes import TimecodeError, read
 
 pytestmark = pytest.mark.vpy("initial-core", "reloaded-core")
 

@@ -7,8 +7,10 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vs_videoinr.timecodes import Timecodes
-from vs_videoinr.timeline import Laid, Moments, Resampled, near_frame, rate_ratio
+from vs_videoinr.plugin.frame_plan import FramePlan, plan_frame
+from vs_videoinr.plugin.scene_cuts import Mode
+from vs_videoinr.plugin.timecodes import Timecodes
+from vs_videoinr.plugin.timeline import ConstantRate, ExplicitTimes, Resampled, Timeline, near_frame, rate_ratio
 
 NTSC = Fraction(24000, 1001)
 
@@ -55,16 +57,21 @@ def test_places_are_exact_and_in_the_clip(frames: int, ratio: Fraction) -> None:
             assert place.t == 0
 
 
+def plans_of(timeline: Timeline, cuts: Mode = Mode.HOLD) -> list[FramePlan]:
+    return [plan_frame(n, timeline, cuts, None) for n in range(timeline.length)]
+
+
 @given(lengths, ratios)
 def test_every_interval_has_one_first_and_one_last_frame(frames: int, ratio: Fraction) -> None:
     timeline = Resampled(frames, ratio, None)
     chosen = frames_of(timeline)
+    plans = {n: plan_frame(n, timeline, Mode.HOLD, None) for n in chosen}
     for n, after in pairwise(chosen):
         if after == n + 1:
-            changes = timeline.place(n).left != timeline.place(after).left
-            assert timeline.place(n).last == timeline.place(after).first == changes
-    assert timeline.place(0).first
-    assert timeline.place(timeline.length - 1).last
+            changes = plans[n].left != plans[after].left
+            assert plans[n].keeps_end == plans[after].keeps_start == changes
+    assert plans[0].keeps_start
+    assert plans[timeline.length - 1].keeps_end
 
 
 @given(st.integers(1, 400), st.builds(Fraction, st.integers(1, 60), st.integers(1, 60)), rates)
@@ -129,22 +136,25 @@ def test_twice_the_rate() -> None:
         (1, 1, 0, True),
         (1, 1, 0, False),  # after the last frame there is nothing to move towards
     ]
-    assert [(p.first, p.last) for p in places] == [(True, False), (False, True)] * 2
-    assert [p.foreshown for p in places] == [False, False, True, False]
+    assert [(p.keeps_start, p.keeps_end) for p in plans_of(timeline)] == [(True, False), (False, True)] * 2
+    switched = plans_of(timeline, Mode.SWITCH)
+    assert [p.shows_right for p in switched] == [False, True, False, False]
+    # the second source frame, shown at a cut half a frame before its time, begins its scene there
+    assert [(p.keeps_start, p.keeps_right_start) for p in switched[1:3]] == [(False, True), (False, True)]
 
 
-def test_where_the_nearer_frame_changes() -> None:
-    timeline = Resampled(3, Fraction(4), Fraction(24))
-    places = [timeline.place(n) for n in range(8)]
-    assert [n for n, p in enumerate(places) if p.t >= 0.5 and p.first_late] == [2, 6]
-    assert [n for n, p in enumerate(places) if p.t < 0.5 and p.last_early] == [1, 5]
-    assert [n for n, p in enumerate(places) if p.foreshown] == [4]
+def test_where_a_switch_shows_the_next_scene() -> None:
+    plans = plans_of(Resampled(3, Fraction(4), Fraction(24)), Mode.SWITCH)[:8]
+    assert [n for n, p in enumerate(plans) if p.shows_right] == [2, 3, 6, 7]
+    assert [n for n, p in enumerate(plans) if p.shows_right and p.keeps_right_start] == [2, 6]
+    assert [n for n, p in enumerate(plans) if not p.shows_right and p.keeps_end] == [1, 5]
+    assert [n for n, p in enumerate(plans) if p.keeps_start] == [0]
 
 
 @given(st.integers(1, 2**31 - 1), st.data())
 def test_moments_are_where_they_say(frames: int, data: st.DataObject) -> None:
     times = data.draw(st.lists(st.floats(0, frames - 1), min_size=1, max_size=20))
-    timeline = Moments([Fraction(time) for time in times], frames, NTSC)
+    timeline = ExplicitTimes([Fraction(time) for time in times], frames, NTSC)
     assert timeline.length == len(times)
     for n, time in enumerate(times):
         place = timeline.place(n)
@@ -156,16 +166,16 @@ def test_moments_are_where_they_say(frames: int, data: st.DataObject) -> None:
 
 
 def test_moments_mark_the_ends_of_each_interval() -> None:
-    timeline = Moments([Fraction(n, 4) for n in (0, 2, 4, 6, 1)], 3, None)
-    places = [timeline.place(n) for n in range(5)]
-    assert [place.first for place in places] == [True, False, True, False, True]
-    assert [place.last for place in places] == [False, True, False, True, True]
+    timeline = ExplicitTimes([Fraction(n, 4) for n in (0, 2, 4, 6, 1)], 3, None)
+    plans = plans_of(timeline)
+    assert [plan.keeps_start for plan in plans] == [True, False, True, False, True]
+    assert [plan.keeps_end for plan in plans] == [False, True, False, True, True]
     assert timeline.duration(2, Fraction(1, 30)) == Fraction(1, 30)
 
 
-def laid(durations: list[int], fps: Fraction) -> Laid:
+def laid(durations: list[int], fps: Fraction) -> ConstantRate:
     """A constant rate over frames that last so many milliseconds each."""
-    return Laid(Timecodes(np.cumsum([0, *durations], dtype=np.int64) * 10**6), fps)
+    return ConstantRate(Timecodes(np.cumsum([0, *durations], dtype=np.int64) * 10**6), fps)
 
 
 def test_a_rate_laid_over_a_variable_one() -> None:
@@ -196,7 +206,7 @@ def test_laid_frames_last_as_long_as_the_source(durations: list[int], fps: Fract
 def test_times_that_matroska_rounded_are_those_of_the_frames() -> None:
     exact = [n * 1000 / NTSC for n in range(1001)]
     starts = np.array([round(time) for time in exact], np.int64) * 10**6
-    timeline = Laid(Timecodes(starts), NTSC)
+    timeline = ConstantRate(Timecodes(starts), NTSC)
     assert [timeline.place(n).left for n in range(1000)] == list(range(1000))
     assert all(timeline.place(n).on_source for n in range(1000))
 
@@ -251,7 +261,7 @@ def test_no_frame_is_without_duration_in_a_day_of_agreeing_rates() -> None:
 def test_short_frames_have_something_between_them() -> None:
     for microseconds, fps in ((100, 40_000), (1000, 4000), (500, 16_000)):
         step = Fraction(1_000_000, fps)
-        timeline = Laid(Timecodes(np.arange(13, dtype=np.int64) * microseconds * 1000), Fraction(fps))
+        timeline = ConstantRate(Timecodes(np.arange(13, dtype=np.int64) * microseconds * 1000), Fraction(fps))
         places = [timeline.place(n) for n in range(timeline.length)]
         exact = [n * step / microseconds for n in range(int(12 * microseconds / step))]
         assert [place.left + place.t for place in places if place.right > place.left] == [t for t in exact if t < 11]
@@ -260,7 +270,7 @@ def test_short_frames_have_something_between_them() -> None:
 def test_a_fine_rate_shows_a_source_frame_once() -> None:
     """Whole milliseconds of 60 fps at a rate of which several frames lie within their rounding."""
     starts = np.array([round(n * 1000 / 60) for n in range(60)], np.int64) * 10**6
-    timeline = Laid(Timecodes(starts), Fraction(6000))
+    timeline = ConstantRate(Timecodes(starts), Fraction(6000))
     places = [timeline.place(n) for n in range(timeline.length)]
     shown = [place.left for place in places if place.on_source and place.right > place.left]
     assert shown == sorted(set(shown))

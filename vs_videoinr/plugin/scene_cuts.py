@@ -7,15 +7,27 @@ and so does a fade, for frames are compared as they are and with the same bright
 
 from __future__ import annotations
 
+import enum
 import itertools
 
 import numpy as np
 from numpy.typing import NDArray
 
+#: From here on two frames are taken for different scenes. scripts/measure_cuts.py tells how that does on real clips.
+THRESHOLD = 0.04
+
 CELLS = 32  # a side
 REACH = 3  # cells that content may move between two frames: a tenth of the picture
 FAINT = 1 / 255  # contrast of cells in which nothing is to be recognised
 SAMPLES = 8  # pixels a side that stand for a cell
+
+
+class Mode(enum.IntEnum):
+    """What is shown between the frames on both sides of a cut, as the native side numbers it (native/videoinr.h)."""
+
+    IGNORE = 0  # both blended
+    HOLD = 1  # the one before the cut
+    SWITCH = 2  # the one before it, and from half way on the one after it
 
 
 def difference(frame0: NDArray[np.float32], frame1: NDArray[np.float32]) -> float:

@@ -46,10 +46,9 @@ class Timecodes:
         """Number of frames."""
         return len(self._starts) - 1
 
-    def evenly(self, n: int) -> bool:
-        """Whether frame `n` lasts as long as the next one does, but for a fifth: times may be rounded."""
-        lengths = np.diff(self._starts[n : n + 3])
-        return bool(5 * lengths.max() <= 6 * lengths.min())
+    def duration(self, n: int) -> float:
+        """Return the seconds that frame `n` lasts; 0 for a frame that there is not."""
+        return float(self._starts[n + 1] - self._starts[n]) / NANOSECONDS if 0 <= n < self.frames else 0.0
 
     @property
     def total(self) -> Fraction:

@@ -11,21 +11,18 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from vs_videoinr.compensation import motion_compensate
 from vs_videoinr.model.base import VideoField
-
-#: Larger values in a float clip are no light but a mistake, and would drown their surroundings.
-EXTREME = 1e4
+from vs_videoinr.rendering.motion_compensation import motion_compensate
 
 
-class Beyond:
+class OutOfRange:
     """What two frames hold outside [0, 1]: (1, 3, height, width) each."""
 
     def __init__(self, frames: tuple[Tensor, Tensor]) -> None:
         self._frames = frames
 
     @classmethod
-    def of(cls, frames: Sequence[Tensor], inside: Sequence[Tensor]) -> Beyond | None:
+    def of(cls, frames: Sequence[Tensor], inside: Sequence[Tensor]) -> OutOfRange | None:
         """Return what `inside` lacks of `frames`; None where it lacks nothing."""
         first, second = (frame - part for frame, part in zip(frames, inside, strict=True))
         return cls((first, second)) if bool(first.any()) or bool(second.any()) else None

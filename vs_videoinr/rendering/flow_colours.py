@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-class Colours:
+class FlowColours:
     """The colour wheel: red leads to the right, yellow-green down, cyan to the left, violet up."""
 
     def __init__(self, reach: float) -> None:
@@ -26,8 +26,8 @@ class Colours:
         return torch.stack([1 - saturation * channel.clamp(0, 1) for channel in channels]).float()
 
 
-class Look(NamedTuple):
+class FlowView(NamedTuple):
     """What is shown of the motion: that to the frame before (0) or after (1), in colours or, without, in numbers."""
 
     toward: int
-    colours: Colours | None
+    colours: FlowColours | None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple, Protocol
 
-from vs_videoinr.timecodes import Timecodes
+from vs_videoinr.plugin.timecodes import Timecodes
 
 #: Source frames. A time so close to a source frame is that frame's: what floats make of 0.1 · 10, or of k / 24, is.
 ON_FRAME = Fraction(1, 10**6)
@@ -71,31 +71,6 @@ class Place:
     on_source: bool
     before: Neighbour | None
     after: Neighbour | None
-
-    @property
-    def first(self) -> bool:
-        """The output frame before this one has another `left`."""
-        return self.before is None or self.before.left != self.left
-
-    @property
-    def last(self) -> bool:
-        """The output frame after this one has another `left`."""
-        return self.after is None or self.after.left != self.left
-
-    @property
-    def first_late(self) -> bool:
-        """The output frame before this one is not nearer to `right`."""
-        return self.before != (self.left, True)
-
-    @property
-    def last_early(self) -> bool:
-        """The output frame after this one is not nearer to `left`."""
-        return self.after != (self.left, False)
-
-    @property
-    def foreshown(self) -> bool:
-        """The output frame before this one is nearer to this one's `left` than to its own."""
-        return self.before == (self.left - 1, True)
 
 
 class Timeline(Protocol):
@@ -175,7 +150,7 @@ class Resampled:
 
 
 @dataclass(frozen=True, slots=True)
-class Laid:
+class ConstantRate:
     """A constant rate laid over a clip of variable rate, whose frames' true times are known.
 
     There are floor(seconds · fps) frames, but at least one; the last one lasts until the source's end.
@@ -203,7 +178,7 @@ class Laid:
         return 1 / self.fps if n < self.length - 1 else self.timecodes.total - n / self.fps
 
 
-class Moments:
+class ExplicitTimes:
     """Any positions in any order, one output frame each; every frame lasts as long as the source's."""
 
     def __init__(self, positions: Sequence[Fraction], frames: int, source_fps: Fraction | None) -> None:

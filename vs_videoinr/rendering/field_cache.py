@@ -1,0 +1,84 @@
+"""What is kept of the pairs of frames that were asked for last."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from vs_videoinr.model.base import Flows, VideoField
+from vs_videoinr.rendering.out_of_range import OutOfRange
+
+#: Fields of the pairs used last are kept up to this many bytes; the newest is kept whatever it takes. Output frames
+#: come nearly in order, so a few are enough to encode every pair once.
+MAX_BYTES = 512 << 20
+MAX_FIELDS = 4
+MAX_MOTIONS = 4  # of how many pairs it is remembered how they move
+
+#: Numbers of a pair's source frames.
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class CachedField:
+    """A pair of frames as a network knows it, and what of it the network does not see."""
+
+    field: VideoField
+    out_of_range: OutOfRange | None
+
+    def nbytes(self) -> int:
+        """Bytes that it holds now."""
+        return self.field.nbytes() + (0 if self.out_of_range is None else self.out_of_range.nbytes())
+
+
+class FieldCache:
+    """Fields by pair, and how pairs move, which neighbours ask for."""
+
+    def __init__(self) -> None:
+        self._fields: OrderedDict[Pair, CachedField] = OrderedDict()
+        self._motions: OrderedDict[Pair, Flows] = OrderedDict()
+        self._new_bytes = 0  # of a field as it is when nothing has been asked of it yet
+
+    def get(self, pair: Pair) -> CachedField | None:
+        """Return a pair's field, which becomes the one used last, if it is kept."""
+        if pair in self._fields:
+            self._fields.move_to_end(pair)
+        return self._fields.get(pair)
+
+    def peek(self, pair: Pair) -> CachedField | None:
+        """Return a pair's field, if it is kept, without making it the one used last."""
+        return self._fields.get(pair)
+
+    def put(self, pair: Pair, cached: CachedField) -> None:
+        """Keep a new field, which is the one used last."""
+        self._fields[pair] = cached
+        self._new_bytes = cached.nbytes()
+        self.evict()
+
+    def evict(self, coming: bool = False) -> None:
+        """Let go of the pairs asked for longest ago where all are too much: fields grow by what they keep of frames.
+
+        With `coming`, of what a new field will leave no room for, before it is made: there may be room for one only.
+        """
+        coming_bytes = self._new_bytes if coming else 0
+        size = coming_bytes + sum(other.nbytes() for other in self._fields.values())
+        more = int(coming_bytes > 0)
+        while (count := len(self._fields) + more) > MAX_FIELDS or (size > MAX_BYTES and count > 1):
+            _, dropped = self._fields.popitem(last=False)
+            size -= dropped.nbytes()
+
+    def motion(self, pair: Pair) -> Flows | None:
+        """Return how a pair moves, if that is kept."""
+        if pair in self._motions:
+            self._motions.move_to_end(pair)
+        return self._motions.get(pair)
+
+    def put_motion(self, pair: Pair, motion: Flows) -> None:
+        """Keep how a pair moves."""
+        self._motions[pair] = motion
+        if len(self._motions) > MAX_MOTIONS:
+            self._motions.popitem(last=False)
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        self._fields.clear()
+        self._motions.clear()

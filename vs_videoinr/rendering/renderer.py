@@ -1,0 +1,264 @@
+"""Frames on demand: a pair of source frames becomes a field once, and is sampled for every output frame in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vs_videoinr.model import interrupt
+from vs_videoinr.model.base import Flows, Network, VideoField
+from vs_videoinr.rendering import device_worker, field_cache, planes
+from vs_videoinr.rendering.field_cache import CachedField, FieldCache
+from vs_videoinr.rendering.flow_colours import FlowView
+from vs_videoinr.rendering.host_shutdown import Host
+from vs_videoinr.rendering.motion_compensation import motion_compensate
+from vs_videoinr.rendering.out_of_range import OutOfRange
+from vs_videoinr.rendering.planes import Planes
+
+
+@dataclass(frozen=True)
+class FramePair:
+    """A pair of source frames and those around it.
+
+    Of all of them the network sees the values from 0 to 1; what lies beyond in the pair goes past it (see
+    `vs_videoinr.rendering.out_of_range`). NaN counts as 0.
+
+    Attributes:
+        left: Number of the left source frame: with `right`, what the field is remembered by.
+        right: Number of the right source frame; equal to `left` where the picture holds.
+        frame0: The left frame.
+        frame1: The right frame.
+        before: The frame before the left one, `left` - 1; None where it tells nothing of the pair.
+        after: The frame after the right one, `right` + 1, likewise.
+    """
+
+    left: int
+    right: int
+    frame0: Planes
+    frame1: Planes
+    before: Planes | None = None
+    after: Planes | None = None
+
+    @property
+    def numbers(self) -> field_cache.Pair:
+        """What the pair's field is remembered by."""
+        return self.left, self.right
+
+
+@dataclass(frozen=True)
+class ChromaResidual:
+    """Subsampled chroma that a pair of RGB frames lacks, because it was brought to full size for RGB: U and V.
+
+    It goes past the network, along the network's motion, so that chroma of frames between is as sharp as the source's.
+
+    Attributes:
+        size: (width, height) of the chroma planes.
+        frame0: What the left frame lacks.
+        frame1: What the right frame lacks.
+        output: Where that goes which the rendered frame lacks.
+    """
+
+    size: tuple[int, int]
+    frame0: Planes
+    frame1: Planes
+    output: Planes
+
+
+class RenderError(RuntimeError):
+    """A frame could not be made; the message is for the user."""
+
+
+class Renderer:
+    """Renders output frames of one filter. May be called from any thread, also from several at once.
+
+    The same frames, time and size give the same bits, in whatever order they are asked for.
+
+    Attributes:
+        source_size: The source's (width, height).
+        size: The output's (width, height).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        device: torch.device,
+        dtype: torch.dtype,
+        source_size: tuple[int, int],
+        size: tuple[int, int],
+    ) -> None:
+        self.source_size = source_size
+        self.size = size
+        self._network: Network | None = network
+        self._device = device
+        self._dtype = dtype
+        self._closed = False
+        self._host = Host()
+        self._cache = FieldCache()
+        self._previous_left: int | None = None  # of the pair that was asked for last
+        self._worker = device_worker.acquire(device)
+
+    def render(self, pair: FramePair, t: float, output: Planes, residual: ChromaResidual | None = None) -> None:
+        """Write the frame at time `t` of a pair into `output`.
+
+        Args:
+            pair: The pair, and the frames around it.
+            t: 0 (left) to 1 (right).
+            output: Where the picture goes; as many planes as the frames have.
+            residual: What the pair lacks of its chroma, and where what the picture lacks of it goes.
+
+        Raises:
+            RenderError: Out of memory, or closed meanwhile.
+        """
+        self._call(lambda: self._render(pair, t, output, residual))
+
+    def motion(self, pair: FramePair, t: float, output: Planes, view: FlowView) -> None:
+        """Write the motion at time `t`, of `size`, into three planes: in colours, or as x, y and 0 in output pixels.
+
+        Args:
+            pair: As for `render`; nothing moves in a pair of one and the same frame.
+            t: As for `render`.
+            output: Where the result goes.
+            view: What is shown, and how.
+
+        Raises:
+            RenderError: Out of memory, or closed meanwhile.
+        """
+        self._call(lambda: self._motion(pair, t, output, view))
+
+    def _call(self, work: Callable[[], None]) -> None:
+        def checked() -> None:
+            with interrupt.checked(self._check):
+                work()
+
+        try:
+            self._run(checked)
+        except device_worker.Abandoned:
+            raise RenderError("abandoned, the filter is being freed") from None
+
+    def close(self) -> None:
+        """Forget everything; work in progress stops at its next layer or chunk of pixels."""
+        if not self._closed:
+            self._closed = True
+            self._cache.clear()
+            self._network = None
+            device_worker.release(self._device)
+
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            self._worker.run(work)
+            return
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        try:
+            self._worker.run(self._make_room)
+            self._worker.run(work)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            remedies = "" if self._device.type == "cpu" else ' or use device="cpu"'
+            raise RenderError(
+                f"out of memory on {self._device} for {self.source_size[0]}x{self.source_size[1]} to "
+                f"{self.size[0]}x{self.size[1]}; lower scale, width or height, crop the clip or give it a smaller "
+                f"size first{remedies}"
+            ) from None
+
+    def _make_room(self) -> None:
+        """Let go of other pairs' fields, which may be what is in the way."""
+        self._cache.clear()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _check(self) -> None:
+        if self._closed or device_worker.exiting.is_set() or self._host.is_leaving():
+            raise device_worker.Abandoned
+
+    def _render(self, pair: FramePair, t: float, output: Planes, residual: ChromaResidual | None) -> None:
+        cached = self._cached(pair.numbers, pair.frame0, pair.frame1)
+        field = self._with_neighbours(cached.field, pair)
+        width, height = self.size
+        picture = field.sample(t, (height, width), check=self._check).float().clamp_(0, 1)
+        self._cache.evict()  # a field may have grown by what it keeps for the next time
+        if cached.out_of_range is not None:
+            picture += cached.out_of_range.at(field, t, (height, width))
+        if len(output) == 1:
+            picture = picture.mean(dim=1, keepdim=True)
+        planes.write(picture[0], output, self.size)
+        if residual is not None:
+            ends = [planes.read(end, residual.size, self._device) for end in (residual.frame0, residual.frame1)]
+            moved = motion_compensate(field, t, ends[0], ends[1], "bicubic")
+            planes.write(moved[0], residual.output, residual.size)
+
+    def _motion(self, pair: FramePair, t: float, output: Planes, view: FlowView) -> None:
+        width, height = self.size
+        motion = torch.zeros(2, height, width)
+        if pair.left != pair.right:
+            field = self._with_neighbours(self._cached(pair.numbers, pair.frame0, pair.frame1).field, pair)
+            ways = field.motion(t, (height, width), check=self._check)[0]
+            motion = ways[2 * view.toward : 2 * view.toward + 2].cpu()
+        shown = F.pad(motion, (0, 0, 0, 0, 0, 1)) if view.colours is None else view.colours(motion)
+        planes.write(shown, output, self.size)
+
+    def _cached(self, numbers: field_cache.Pair, frame0: Planes, frame1: Planes) -> CachedField:
+        """What a pair of frames has become, kept from the last time or made now."""
+        cached = self._cache.get(numbers)
+        if cached is None:
+            self._cache.evict(coming=True)
+            frames = [self._frame(frame) for frame in (frame0, frame1)]
+            inside = [self._inside(frame) for frame in frames]
+            cached = CachedField(self._open().encode(inside[0], inside[1]), OutOfRange.of(frames, inside))
+            self._cache.put(numbers, cached)
+        return cached
+
+    def _with_neighbours(self, field: VideoField, pair: FramePair) -> VideoField:
+        """The field of a pair, told of the pairs around it."""
+        left, right = pair.left, pair.right
+        previous_left, self._previous_left = self._previous_left, left
+        if pair.before is None and pair.after is None:
+            return field
+        # Whoever plays on needs all of the next pair soon. Whoever seeks does not, nor is there always room for it.
+        ahead = left - 1 == previous_left and 3 * field.nbytes() < field_cache.MAX_BYTES
+        before = None if pair.before is None else self._pair_motion((left - 1, left), pair.before, pair.frame0)
+        if ahead and pair.after is not None:
+            self._cached((right, right + 1), pair.frame1, pair.after)
+            self._cache.get(pair.numbers)  # again the one used last
+        after = None if pair.after is None else self._pair_motion((right, right + 1), pair.frame1, pair.after)
+        return field.among(before, after)
+
+    def _pair_motion(self, numbers: field_cache.Pair, frame0: Planes, frame1: Planes) -> Flows | None:
+        """How a pair of frames moves, kept from the last time or found now."""
+        motion = self._cache.motion(numbers)
+        if motion is None:
+            cached = self._cache.peek(numbers)
+            if cached is None:
+                frames = [self._inside(self._frame(frame)) for frame in (frame0, frame1)]
+                motion = self._open().flows(frames[0], frames[1])
+            else:
+                motion = cached.field.flows
+            if motion is not None:
+                self._cache.put_motion(numbers, motion)
+        return motion
+
+    def _open(self) -> Network:
+        """The network, as long as somebody waits for what it makes."""
+        self._check()
+        if self._network is None:
+            raise device_worker.Abandoned
+        return self._network
+
+    def _inside(self, frame: Tensor) -> Tensor:
+        """What the network sees of a frame."""
+        return frame.clamp(0, 1).to(self._dtype)
+
+    def _frame(self, frame: Planes) -> Tensor:
+        picture = planes.read(frame, self.source_size, self._device)
+        return picture.expand(-1, 3, -1, -1) if len(frame) == 1 else picture
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of Python or torch means that memory ran out."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
