@@ -1,7 +1,7 @@
 """VideoINR for VapourSynth: video at any size and any frame rate.
 
 Scripts need nothing from here: the plugin loads by itself as `core.videoinr`. Python programs without VapourSynth use
-`VideoINR`. Importing this package imports neither torch nor vapoursynth.
+`load` and `from_state_dict`. Importing this package imports neither torch nor vapoursynth.
 """
 
 from __future__ import annotations
@@ -15,22 +15,28 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 if TYPE_CHECKING:
     from vs_videoinr.errors import ModelError
-    from vs_videoinr.model.videoinr import VideoINR
+    from vs_videoinr.networks.base import Network, VideoField
+    from vs_videoinr.weights import from_state_dict, load
 
     __version__: str
 
-__all__ = ["ModelError", "VideoINR", "__version__"]
+__all__ = ["ModelError", "Network", "VideoField", "__version__", "from_state_dict", "load"]
+
+#: Where the names come from, all of which but the first need torch.
+_MODULES = {
+    "ModelError": "vs_videoinr.errors",
+    "Network": "vs_videoinr.networks.base",
+    "VideoField": "vs_videoinr.networks.base",
+    "from_state_dict": "vs_videoinr.weights",
+    "load": "vs_videoinr.weights",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name == "VideoINR":
-        from vs_videoinr.model.videoinr import VideoINR
+    if name in _MODULES:
+        from importlib import import_module
 
-        return VideoINR
-    if name == "ModelError":
-        from vs_videoinr.errors import ModelError
-
-        return ModelError
+        return getattr(import_module(_MODULES[name]), name)
     if name == "__version__":
         from importlib.metadata import version
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from vs_videoinr import catalogue, checkpoint
 from vs_videoinr.catalogue import Card, Model
 from vs_videoinr.errors import ModelError
-from vs_videoinr.model import interrupt
-from vs_videoinr.model.base import Network
-from vs_videoinr.model.registry import ARCHITECTURES
+from vs_videoinr.networks import cancellation
+from vs_videoinr.networks.base import Network
+from vs_videoinr.networks.registry import ARCHITECTURES
 
 _Settings = Mapping[str, object]
 
@@ -40,7 +40,7 @@ class _Verified:
     def build(self, device: torch.device, dtype: torch.dtype) -> Network:
         state = {name: tensor.to(device, dtype, copy=True).contiguous() for name, tensor in self.tensors.items()}
         self.network.load_state_dict(state, assign=True)
-        interrupt.watch(self.network)
+        cancellation.watch(self.network)
         return self.network.requires_grad_(False).eval()
 
 
@@ -78,7 +78,7 @@ def load(
         return network
 
 
-def from_state_dict(state_dict: Mapping[str, Any], declared: _Settings | None = None) -> Network:
+def from_state_dict(state_dict: Mapping[str, Any], settings: _Settings | None = None) -> Network:
     """Build a frozen network, on the CPU in float32, from tensors or arrays named as in a checkpoint.
 
     Raises:
@@ -91,7 +91,7 @@ def from_state_dict(state_dict: Mapping[str, Any], declared: _Settings | None = 
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise ModelError(f"state dict is not a VideoINR checkpoint: {str(name)[:80]!r} is not a named tensor")
         tensors[name] = value.detach()
-    return _verify("state dict", tensors, None, declared or {}).build(torch.device("cpu"), torch.float32)
+    return _verify("state dict", tensors, None, settings or {}).build(torch.device("cpu"), torch.float32)
 
 
 def import_model(path: Path, name: str, description: str = "", *, replace: bool = False) -> Model:
@@ -127,13 +127,13 @@ def save(network: Network, folder: Path, name: str, **about: Any) -> Model:
         ModelError: A value does not fit half precision, or the folder cannot be written to.
     """
     tensors = {key: tensor.detach().cpu().half() for key, tensor in network.state_dict().items()}
-    verified = _verify(name, tensors, network.architecture, network.declared())
+    verified = _verify(name, tensors, network.architecture, network.settings())
     return _store(folder, name, verified, about, replace=True)
 
 
 def _store(folder: Path, name: str, verified: _Verified, about: dict[str, Any], *, replace: bool) -> Model:
     network = verified.network
-    settings = network.declared()
+    settings = network.settings()
     metadata = {"architecture": network.architecture, "settings": json.dumps(settings)}
     tensors = {key: tensor.contiguous().clone() for key, tensor in verified.tensors.items()}
     data = safetensors.torch.save(tensors, metadata)
@@ -171,7 +171,7 @@ def _verify(source: str, tensors: Mapping[str, Tensor], architecture: str | None
     kinds = [
         kind
         for kind in ARCHITECTURES
-        if (kind.architecture == architecture if architecture is not None else kind.recognises(shapes))
+        if (kind.architecture == architecture if architecture is not None else kind.matches(shapes))
     ]
     if not kinds:
         known = ", ".join(kind.architecture for kind in ARCHITECTURES)

@@ -18,7 +18,7 @@ import torch
 
 from vs_videoinr import catalogue, weights
 from vs_videoinr.errors import ModelError
-from vs_videoinr.model.base import Network
+from vs_videoinr.networks.base import Network
 from vs_videoinr.plugin import arguments, scene_cuts
 from vs_videoinr.plugin.arguments import MAX_INT, Clip, Request, UsageError
 from vs_videoinr.plugin.frame_plan import FramePlan, plan_frame
@@ -72,7 +72,7 @@ class Filter:
             fps.numerator,
             fps.denominator if fps else 0,
             request.cuts,
-            network.minds_neighbours,
+            network.uses_neighbours,
         )
 
     def plan(self, n: int) -> FramePlan:

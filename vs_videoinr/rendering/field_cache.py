@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from vs_videoinr.model.base import Flows, VideoField
+from vs_videoinr.networks.base import PairMotion, VideoField
 from vs_videoinr.rendering.out_of_range import OutOfRange
 
 #: Fields of the pairs used last are kept up to this many bytes; the newest is kept whatever it takes. Output frames
@@ -35,7 +35,7 @@ class FieldCache:
 
     def __init__(self) -> None:
         self._fields: OrderedDict[Pair, CachedField] = OrderedDict()
-        self._motions: OrderedDict[Pair, Flows] = OrderedDict()
+        self._motions: OrderedDict[Pair, PairMotion] = OrderedDict()
         self._new_bytes = 0  # of a field as it is when nothing has been asked of it yet
 
     def get(self, pair: Pair) -> CachedField | None:
@@ -66,13 +66,13 @@ class FieldCache:
             _, dropped = self._fields.popitem(last=False)
             size -= dropped.nbytes()
 
-    def motion(self, pair: Pair) -> Flows | None:
+    def motion(self, pair: Pair) -> PairMotion | None:
         """Return how a pair moves, if that is kept."""
         if pair in self._motions:
             self._motions.move_to_end(pair)
         return self._motions.get(pair)
 
-    def put_motion(self, pair: Pair, motion: Flows) -> None:
+    def put_motion(self, pair: Pair, motion: PairMotion) -> None:
         """Keep how a pair moves."""
         self._motions[pair] = motion
         if len(self._motions) > MAX_MOTIONS:

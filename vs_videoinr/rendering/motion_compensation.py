@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vs_videoinr.model.base import VideoField
-from vs_videoinr.model.motion import warp
+from vs_videoinr.networks.base import VideoField
+from vs_videoinr.networks.sampling import warp
 
 
 def motion_compensate(field: VideoField, t: float, frame0: Tensor, frame1: Tensor, mode: str = "bilinear") -> Tensor:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from vs_videoinr.model.base import VideoField
+from vs_videoinr.networks.base import VideoField
 from vs_videoinr.rendering.motion_compensation import motion_compensate
 
 

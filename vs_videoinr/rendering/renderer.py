@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vs_videoinr.model import interrupt
-from vs_videoinr.model.base import Flows, Network, VideoField
+from vs_videoinr.networks import cancellation
+from vs_videoinr.networks.base import Network, PairMotion, VideoField
 from vs_videoinr.rendering import device_worker, field_cache, planes
 from vs_videoinr.rendering.field_cache import CachedField, FieldCache
 from vs_videoinr.rendering.flow_colours import FlowView
@@ -131,7 +131,7 @@ class Renderer:
 
     def _call(self, work: Callable[[], None]) -> None:
         def checked() -> None:
-            with interrupt.checked(self._check):
+            with cancellation.checked(self._check):
                 work()
 
         try:
@@ -227,18 +227,18 @@ class Renderer:
             self._cached((right, right + 1), pair.frame1, pair.after)
             self._cache.get(pair.numbers)  # again the one used last
         after = None if pair.after is None else self._pair_motion((right, right + 1), pair.frame1, pair.after)
-        return field.among(before, after)
+        return field.with_neighbours(before, after)
 
-    def _pair_motion(self, numbers: field_cache.Pair, frame0: Planes, frame1: Planes) -> Flows | None:
+    def _pair_motion(self, numbers: field_cache.Pair, frame0: Planes, frame1: Planes) -> PairMotion | None:
         """How a pair of frames moves, kept from the last time or found now."""
         motion = self._cache.motion(numbers)
         if motion is None:
             cached = self._cache.peek(numbers)
             if cached is None:
                 frames = [self._inside(self._frame(frame)) for frame in (frame0, frame1)]
-                motion = self._open().flows(frames[0], frames[1])
+                motion = self._open().estimate_motion(frames[0], frames[1])
             else:
-                motion = cached.field.flows
+                motion = cached.field.pair_motion
             if motion is not None:
                 self._cache.put_motion(numbers, motion)
         return motion

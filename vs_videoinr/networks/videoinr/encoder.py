@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vs_videoinr.model.alignment import PCDAlignment
-from vs_videoinr.model.convlstm import BidirectionalConvLSTM
-from vs_videoinr.model.layers import Pyramid, ResidualBlock, conv3x3, leaky, pad_to_pyramid
+from vs_videoinr.networks.videoinr.conv_lstm import BidirectionalConvLSTM
+from vs_videoinr.networks.videoinr.layers import Pyramid, ResidualBlock, conv3x3, leaky, pad_to_pyramid
+from vs_videoinr.networks.videoinr.pcd_alignment import PCDAlignment
 
 
 class Encoder(Pyramid):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vs_videoinr.model.base import Network
-from vs_videoinr.model.videoinr import VideoINR
-from vs_videoinr.model.warpinr import WarpINR
+from vs_videoinr.networks.base import Network
+from vs_videoinr.networks.videoinr.network import VideoINR
+from vs_videoinr.networks.warpinr.network import WarpINR
 
 ARCHITECTURES: tuple[type[Network], ...] = (VideoINR, WarpINR)

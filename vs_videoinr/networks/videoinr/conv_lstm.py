@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vs_videoinr.model.alignment import FusedAlignment
-from vs_videoinr.model.layers import conv3x3
+from vs_videoinr.networks.videoinr.layers import conv3x3
+from vs_videoinr.networks.videoinr.pcd_alignment import FusedAlignment
 
 
 class ConvLSTMCell(nn.Module):

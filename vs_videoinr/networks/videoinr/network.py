@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from vs_videoinr.errors import ModelError
-from vs_videoinr.model.base import Network, Shapes, VideoField
-from vs_videoinr.model.coordinates import Padding
-from vs_videoinr.model.decoder import Sirens, VideoINRField
-from vs_videoinr.model.encoder import Encoder
-from vs_videoinr.model.siren import Siren
+from vs_videoinr.networks.base import Network, Shapes, VideoField
+from vs_videoinr.networks.videoinr.coordinates import Padding
+from vs_videoinr.networks.videoinr.encoder import Encoder
+from vs_videoinr.networks.videoinr.field import Sirens, VideoINRField
+from vs_videoinr.networks.videoinr.siren import Siren
 
 _TAPS = 9  # of the deformable convolutions' kernel
 
@@ -72,8 +72,7 @@ class VideoINR(Encoder, Network):
 
     def encode(self, frame0: Tensor, frame1: Tensor) -> VideoField:
         """Encode two (B, 3, height, width) RGB frames in [0, 1]; any height and width from 1 up."""
-        like = self.conv_first.weight
-        frame0, frame1 = (frame.to(like.device, like.dtype) for frame in (frame0, frame1))
+        frame0, frame1 = self.checked_frames(frame0, frame1)
         return VideoINRField(
             self.feature_map(frame0, frame1),
             torch.cat((frame0, frame1), dim=1),
@@ -83,14 +82,14 @@ class VideoINR(Encoder, Network):
         )
 
     @classmethod
-    def recognises(cls, shapes: Shapes) -> bool:
+    def matches(cls, shapes: Shapes) -> bool:
         """Tell by the names that no other network of the family has together."""
         return any(name.startswith("ConvBLSTM.") for name in shapes) and any(
             name.startswith(("feat_imnet.", "flow_imnet.", "encode_imnet.")) for name in shapes
         )
 
     @classmethod
-    def config_from_shapes(cls, shapes: Shapes, declared: Mapping[str, object]) -> VideoINRConfig:
+    def config_from_shapes(cls, shapes: Shapes, settings: Mapping[str, object]) -> VideoINRConfig:
         """Infer the configuration; see `Network.config_from_shapes`."""
 
         def shape(name: str, dimensions: int) -> tuple[int, ...]:
@@ -116,12 +115,12 @@ class VideoINR(Encoder, Network):
         groups, rest = divmod(shape("pcd_align.L1_dcnpack_1.conv_offset_mask.weight", 4)[0], 3 * _TAPS)
         if rest or groups == 0 or channels % groups:
             raise ModelError("tensor pcd_align.L1_dcnpack_1.conv_offset_mask.weight fits no number of offset groups")
-        unknown = sorted(set(declared) - {"omega", "grid", "padding"})
+        unknown = sorted(set(settings) - {"omega", "grid", "padding"})
         if unknown:
             raise ModelError(f"setting {unknown[0]!r} is not known")
-        omega = declared.get("omega", 30.0)
-        grid = declared.get("grid", "reference")
-        padding = declared.get("padding", "zeros")
+        omega = settings.get("omega", 30.0)
+        grid = settings.get("grid", "reference")
+        padding = settings.get("padding", "zeros")
         if isinstance(omega, bool) or not isinstance(omega, (int, float)) or not 0 < omega < 1e6:
             raise ModelError(f"setting omega is {omega!r}, not a positive number")
         if grid not in ("reference", "consistent"):
@@ -142,6 +141,6 @@ class VideoINR(Encoder, Network):
             padding=padding,
         )
 
-    def declared(self) -> dict[str, str | int | float | bool]:
+    def settings(self) -> dict[str, str | int | float | bool]:
         """The settings that shapes do not tell."""
         return {"omega": self.config.omega, "grid": self.config.grid, "padding": self.config.padding}

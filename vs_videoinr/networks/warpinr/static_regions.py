@@ -51,16 +51,17 @@ class Stillness:
     blank: Tensor  # (2B, 1, h, w) bool: where each frame is of one colour
 
     @classmethod
-    def between(cls, frame0: Tensor, frame1: Tensor) -> Stillness:
-        """What there is to know of two frames (B, 3, h, w).
+    def between(cls, frame0: Tensor, frame1: Tensor, colour: bool = True) -> Stillness:
+        """What there is to know of two frames (B, 3, h, w); without `colour`, where nothing changes and no more.
 
         There is nothing to follow where both frames are of one colour each; or where one of them is as far as motion
         can be found, as in a picture that comes out of black. What is found there instead of motion can be anything.
         """
-        rest, colour = reach_of_rest(frame0, frame1), reach_of_colour(torch.cat((frame0, frame1)))
-        first, second = colour.chunk(2)
+        rest, frames = reach_of_rest(frame0, frame1), torch.cat((frame0, frame1))
+        one_colour = reach_of_colour(frames) if colour else torch.zeros_like(frames[:, :1]).float()
+        first, second = one_colour.chunk(2)
         nothing = torch.where(torch.maximum(first, second) >= FAR, math.inf, torch.minimum(first, second))
-        return cls(rest, torch.maximum(rest, nothing), colour > 0)
+        return cls(rest, torch.maximum(rest, nothing), one_colour > 0)
 
 
 def at_rest(reach: Tensor, motion: Tensor) -> Tensor:

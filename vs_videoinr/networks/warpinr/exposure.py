@@ -24,6 +24,12 @@ class Exposure:
     offsets: tuple[Tensor, Tensor]  # (B, 3, 1, 1) each; 0 where nothing fades
 
     @classmethod
+    def equal(cls, frame: Tensor) -> Exposure:
+        """Return the exposure of a pair like `frame` (B, 3, h, w) in which nothing fades."""
+        gain, offset = torch.ones_like(frame[:, :1, :1, :1]), torch.zeros_like(frame[..., :1, :1])
+        return cls((gain, gain), (offset, offset))
+
+    @classmethod
     @torch.no_grad()
     def between(cls, frame0: Tensor, frame1: Tensor) -> Exposure:
         """Compare frames (B, 3, h, w) by their colours alone, wherever in the picture these are.

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vs_videoinr.model.deform import DeformableConv
-from vs_videoinr.model.layers import Pyramid, conv3x3, leaky
+from vs_videoinr.networks.videoinr.deformable_conv import DeformableConv
+from vs_videoinr.networks.videoinr.layers import Pyramid, conv3x3, leaky
 
 
 def _twice_as_large(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vs_videoinr.model.interrupt import between_layers
+from vs_videoinr.networks.cancellation import between_layers
 
 _TAPS = 9  # of a 3×3 kernel
 

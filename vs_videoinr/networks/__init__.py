@@ -1,0 +1,1 @@
+"""The networks: each in a room of its own, all behind `base.Network` and `base.VideoField`."""

@@ -1,0 +1,50 @@
+"""Images sampled at places between their pixels, and brought to other sizes.
+
+Positions and flows are in pixels, channels (x, y). All sampling uses pixel centres (align_corners=False), and outside
+of an image lies its border's colour.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:
+    """Pixel coordinates (1, 2, height, width), channels (x, y), float32."""
+    y = torch.arange(height, device=like.device, dtype=torch.float32)
+    x = torch.arange(width, device=like.device, dtype=torch.float32)
+    return torch.stack((x.expand(height, width), y[:, None].expand(height, width)))[None]
+
+
+def sample_at(image: Tensor, position: Tensor, mode: str = "bilinear") -> Tensor:
+    """Sample (B, C, h, w) at pixel `position`s (B, 2, H, W), channels (x, y); outside lies the border's colour."""
+    height, width = image.shape[-2:]
+    size = position.new_tensor([width, height])
+    grid = (position.permute(0, 2, 3, 1) * 2 + 1) / size - 1
+    # float32 throughout: half precision cannot address more than a few hundred pixels.
+    return F.grid_sample(image.float(), grid, mode=mode, padding_mode="border", align_corners=False).to(image.dtype)
+
+
+def warp(image: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
+    """Fetch (B, C, h, w) `image` from where `flow` (B, 2, h, w) leads."""
+    height, width = flow.shape[-2:]
+    return sample_at(image, pixel_grid(height, width, flow) + flow, mode)
+
+
+def resize_bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring (B, C, h, w) to `size` (height, width), in float32: bicubic (a = -0.5), antialiased where it is smaller."""
+    image = image.float()
+    height, width = size
+    if image.shape[-2:] == size:
+        return image
+    if width > 1:
+        return _interpolate(image, height, width)
+    # Torch 2.14, on a CPU, gets one column wrong where the height changes as well. It gets one row right.
+    narrow = _interpolate(image, image.shape[-2], 1)
+    return _interpolate(narrow.mT, 1, height).mT
+
+
+def _interpolate(image: Tensor, height: int, width: int) -> Tensor:
+    return F.interpolate(image, size=(height, width), mode="bicubic", antialias=True, align_corners=False)

@@ -1,0 +1,1 @@
+"""VideoINR (Chen et al., CVPR 2022), as published."""

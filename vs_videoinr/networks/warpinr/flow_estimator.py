@@ -1,0 +1,147 @@
+"""Motion between two frames, as a network sees it: a feature pyramid per frame and a coarse-to-fine flow.
+
+Flow is in pixels of the grid it lives on, channels (x, y): `flow01[:, :, y, x]` leads from that pixel of frame 0 to
+where its content lies in frame 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vs_videoinr.networks.sampling import warp
+from vs_videoinr.networks.warpinr.blocks import (
+    FLOW,
+    FLOW_SCALE_PX,
+    LEAKY_SLOPE,
+    RGB,
+    ResidualBlock,
+    init_near_zero,
+    pad_to_multiple,
+)
+
+CORRELATION_SHARPNESS = 20.0  # of the soft maximum over correlations, before training
+
+
+def upsample_flow(flow: Tensor) -> Tensor:
+    """Return a flow (B, 2, h, w) at twice the resolution: twice the pixels, twice their lengths."""
+    return F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=False) * 2
+
+
+def correlate(a: Tensor, b: Tensor, radius: int) -> Tensor:
+    """Cosine of every feature of `a` with the (2·radius+1)² features of `b` around the same place.
+
+    What all features of a frame have in common tells places apart no better than nothing would, and is taken off.
+    """
+    height, width = a.shape[-2:]
+    a, b = (F.normalize(x - x.mean((2, 3), keepdim=True), dim=1) for x in (a.float(), b.float()))
+    b = F.pad(b, (radius,) * 4)
+    span = range(2 * radius + 1)
+    return torch.stack([(a * b[:, :, i : i + height, j : j + width]).sum(1) for i in span for j in span], 1)
+
+
+class Pyramid(nn.Module):
+    """Features of one frame at full size, 1/2, 1/4, …: one stage per entry of `widths`."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.reduce = nn.ModuleList(
+            nn.Conv2d(before, width, 3, stride=1 if level == 0 else 2, padding=1)
+            for level, (before, width) in enumerate(zip((RGB, *widths[:-1]), widths, strict=True))
+        )
+        self.block = nn.ModuleList(ResidualBlock(width) for width in widths)
+
+    def forward(self, frame: Tensor) -> list[Tensor]:
+        """(B, 3, h, w) → features of every level, full size first; those of the others go on below and to the right.
+
+        They are of a frame that is extended to a whole multiple of the coarsest level's pixels. At full size nothing
+        is: a line along the border would look like a bar.
+        """
+        levels = []
+        for level, (reduce, block) in enumerate(zip(self.reduce, self.block, strict=True)):
+            frame = block(F.leaky_relu(reduce(frame), LEAKY_SLOPE))
+            levels.append(frame)
+            if level == 0:
+                frame = pad_to_multiple(frame, 1 << len(self.reduce) - 1)
+        return levels
+
+
+class FlowStep(nn.Module):
+    """Improve the flow at one level of the pyramid and pass a hidden state on to the next finer one."""
+
+    def __init__(self, width: int, hidden: int, radius: int, coarsest: bool, refines: bool = False) -> None:
+        """`refines`: the flow is about right, so what correlation would choose is looked at, not added to it."""
+        super().__init__()
+        self.radius, self.refines = radius, refines
+        both_features = 2 * width
+        correlation = (2 * radius + 1) ** 2 + FLOW if radius else 0  # and the displacement that it suggests
+        so_far = 0 if coarsest else FLOW + hidden
+        inputs = both_features + correlation + so_far
+        self.conv1 = nn.Conv2d(inputs, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv3 = nn.Conv2d(width, hidden, 3, padding=1)
+        self.flow = nn.Conv2d(hidden, FLOW, 3, padding=1)
+        init_near_zero(self.flow)
+        if radius:
+            self.sharpness = nn.Parameter(torch.ones(()))  # in units that move at the pace of a weight
+
+    def match(self, correlation: Tensor) -> Tensor:
+        """The displacement that correlation alone would choose: a soft maximum, so that there is flow from step one."""
+        line = torch.arange(-self.radius, self.radius + 1, device=correlation.device, dtype=torch.float32)
+        y, x = torch.meshgrid(line, line, indexing="ij")
+        chance = (correlation.float() * self.sharpness.float() * CORRELATION_SHARPNESS).softmax(1)
+        return torch.einsum("bkhw,kc->bchw", chance, torch.stack((x.flatten(), y.flatten()), 1))
+
+    def forward(self, a: Tensor, b: Tensor, flow: Tensor | None, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Both frames' features, flow and state so far (None at the coarsest level) → flow and state of this level."""
+        if flow is None or hidden is None:
+            parts = [a, b]
+        else:
+            b = warp(b, flow)
+            parts = [a, b, (flow / FLOW_SCALE_PX).to(a.dtype), hidden]
+        found = None
+        if self.radius:
+            correlation = correlate(a, b, self.radius)
+            found = self.match(correlation)
+            parts += [correlation.to(a.dtype), (found / self.radius).to(a.dtype)]
+        x = F.leaky_relu(self.conv1(torch.cat(parts, 1)), LEAKY_SLOPE)
+        x = F.leaky_relu(self.conv2(x), LEAKY_SLOPE)
+        state = F.leaky_relu(self.conv3(x), LEAKY_SLOPE)
+        update = self.flow(state).float()
+        if found is not None and not self.refines:
+            update = update + found
+        return (update if flow is None else flow + update), state
+
+
+class FlowEstimator(nn.Module):
+    """Coarse-to-fine flow from the coarsest level down to 1/2 size; correlation from 1/4 size upwards.
+
+    What is small and fast is hardly seen there, and looked for once more at 1/2 size. That step, `refine`, changes
+    nothing but the last flow, so that it could be learned when all that sees the hidden state had been.
+    """
+
+    def __init__(self, widths: Sequence[int], hidden: int, radius: int, refined: bool) -> None:
+        super().__init__()
+        last = len(widths) - 1
+        self.steps = nn.ModuleList(
+            FlowStep(widths[level], hidden, radius if level >= 2 else 0, coarsest=level == last)
+            for level in range(last, 0, -1)
+        )
+        self.refine = FlowStep(widths[1], hidden, radius, coarsest=False, refines=True) if refined else None
+
+    def forward(self, a: list[Tensor], b: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Return the flows from `a` to `b`, coarsest first, down to 1/2 size, and the hidden state there."""
+        flows: list[Tensor] = []
+        flow: Tensor | None = None
+        hidden: Tensor | None = None
+        for step, level in zip(self.steps, range(len(a) - 1, 0, -1), strict=True):
+            flow, hidden = step(a[level], b[level], flow, hidden)
+            flows.append(flow)
+            if level > 1:
+                flow = upsample_flow(flow)
+                hidden = F.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
+        assert hidden is not None
+        return flows, hidden

@@ -1,0 +1,124 @@
+"""A flow made more exact by what the two pictures themselves say; nothing here is learned.
+
+Flow is in pixels of the grid it lives on, channels (x, y). All functions take flows and images of pairs in both
+directions, (2B, …): frame 0 → 1 in the first half of the batch, frame 1 → 0 in the second; the gradient passes by them.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vs_videoinr.networks.cancellation import between_layers
+from vs_videoinr.networks.sampling import warp
+
+CANDIDATE_OFFSET_PX = 4  # between a place and those whose motion it may take over
+MIN_IMPROVEMENT = 0.2  # share by which another motion has to fit better
+SAME_MOTION_BOTH_WAYS_PX = 0.5  # both directions' estimates of one motion differ by less
+SAME_MOTION_NEARBY_PX = 0.2  # estimates of places near by do
+
+
+def box_mean(values: Tensor, radius: int) -> Tensor:
+    """Return means over the square of `radius` pixels around each place."""
+    side = 2 * radius + 1
+    values = F.pad(values, (radius,) * 4, mode="replicate")
+    return F.avg_pool2d(F.avg_pool2d(values, (1, side), 1), (side, 1), 1)
+
+
+def tent_mean(values: Tensor, radius: int) -> Tensor:
+    """Return means over the square of `radius` pixels around each place, weighted less the farther off."""
+    return box_mean(box_mean(values, (radius + 1) // 2), radius // 2)
+
+
+def _slopes(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences in x and y over five pixels; over three, what is fine would seem less steep than it is."""
+    height, width = image.shape[-2:]
+    wide = F.pad(image, (2, 2, 2, 2), mode="replicate")
+    x = [wide[..., 2:-2, i : i + width] for i in range(5)]
+    y = [wide[..., i : i + height, 2:-2] for i in range(5)]
+    return tuple((8 * (line[3] - line[1]) - (line[4] - line[0])) / 12 for line in (x, y))  # type: ignore[return-value]
+
+
+def refine_lucas_kanade(flow: Tensor, a: Tensor, b: Tensor, radius: int, damping: float) -> Tensor:
+    """Return a flow from image `a` to `b` improved to fractions of a pixel (Lucas and Kanade, 1981).
+
+    Three steps of at most a pixel each: the displacement that best explains, in the square of `radius` pixels around
+    each pixel, how the images still differ; taken where it does explain more. Images are sampled bicubically: what
+    bilinear sampling blurs would be taken for motion. A network that estimates flow is good at finding about where
+    something went, and this at saying exactly where.
+
+    Args:
+        flow: (2B, 2, h, w).
+        a: (2B, C, h, w).
+        b: (2B, C, h, w).
+        radius: Pixels.
+        damping: Added to the squares of slopes: how much contrast a step needs.
+    """
+    with torch.no_grad():
+        better = flow
+        a, b = a.float(), b.float()
+        slopes_a, warped = _slopes(a), warp(b, flow, "bicubic")
+        for _ in range(3):
+            between_layers()
+            error = a - warped
+            x, y = ((one + other) / 2 for one, other in zip(slopes_a, _slopes(warped), strict=True))
+            products = torch.stack([(p * q).sum(1) for p, q in ((x, x), (x, y), (y, y), (x, error), (y, error))], 1)
+            xx, xy, yy, x_error, y_error = tent_mean(products, radius).unbind(1)
+            xx, yy = xx + damping, yy + damping
+            step = torch.stack((yy * x_error - xy * y_error, xx * y_error - xy * x_error), 1)
+            step = step / (xx * yy - xy * xy)[:, None]
+            step = step / step.square().sum(1, keepdim=True).sqrt().clamp_min(1)
+            tried = warp(b, better + step, "bicubic")
+            before, after = (tent_mean(e.square().sum(1, keepdim=True), radius) for e in (error, a - tried))
+            closer = after < before
+            better, warped = torch.where(closer, better + step, better), torch.where(closer, tried, warped)
+    return flow + (better - flow.detach())
+
+
+def smooth_consistent_flow(flow: Tensor) -> Tensor:
+    """Return flows (2B, 2, h, w) with less noise, where both directions, and places near by, agree but for noise.
+
+    What the one direction says of a place and what the other does are two estimates of the same, and so are those of
+    its neighbours: their mean errs less. Where they differ by more than noise would, they are of different things, and
+    stay as they are.
+    """
+    with torch.no_grad():
+        smooth = flow
+        other = -warp(smooth.roll(flow.shape[0] // 2, 0), smooth)
+        smooth = smooth + (other - smooth) / 2 * _closer_than(smooth, other, SAME_MOTION_BOTH_WAYS_PX)
+        mean = box_mean(smooth, 2)
+        smooth = torch.where(_closer_than(smooth, mean, SAME_MOTION_NEARBY_PX), mean, smooth)
+    return flow + (smooth - flow.detach())
+
+
+def _closer_than(a: Tensor, b: Tensor, distance_px: float) -> Tensor:
+    """Where two flows (B, 2, h, w) differ by less: (B, 1, h, w) bool."""
+    return (a - b).square().sum(1, keepdim=True) < distance_px**2
+
+
+def propagate_neighbour_flow(flow: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return a flow from image `a` to `b` in which places move as others near by do, where that fits better.
+
+    How well a motion fits is how little the images differ along it, on average over the 5x5 pixels around each; what
+    is there stays unless a place CANDIDATE_OFFSET_PX away has one that differs by MIN_IMPROVEMENT less. Candidates are
+    those of PatchMatch (Barnes et al., 2009), which brings motion up to the edges of what moves. Rest is not one of
+    them, as it is in block matching: where a camera pans over patterns that repeat it fits too often.
+    """
+    with torch.no_grad():
+        a, b = a.float(), b.float()
+        height, width = flow.shape[-2:]
+        offset = CANDIDATE_OFFSET_PX
+        wide = F.pad(flow, (offset,) * 4, mode="replicate")
+        corners = ((0, offset), (2 * offset, offset), (offset, 0), (offset, 2 * offset))
+        candidates = [wide[..., top : top + height, left : left + width] for top, left in corners]
+
+        def misfit(motion: Tensor) -> Tensor:
+            return box_mean((a - warp(b, motion)).abs().mean(1, keepdim=True), 2)
+
+        best, least = flow, misfit(flow) * (1 - MIN_IMPROVEMENT)
+        for motion in candidates:
+            between_layers()
+            found = misfit(motion)
+            best, least = torch.where(found < least, motion, best), torch.minimum(found, least)
+    return flow + (best - flow.detach())

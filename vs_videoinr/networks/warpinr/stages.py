@@ -1,0 +1,22 @@
+"""The stages of WarpINR that can be left out, to see what each is worth."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Stage(enum.StrEnum):
+    """A part of the network; all are in place unless a configuration leaves some out."""
+
+    FLOW = "any motion"
+    FINE_FLOW = "the second look for flow at half size"
+    PROPAGATION = "motion taken over from nearby"
+    LUCAS_KANADE = "flow made exact by the pictures themselves"
+    SMOOTHING = "smoothing of flow where both directions agree"
+    EXPOSURE = "matching of exposure"
+    STATIC_COLOUR = "rest where there is nothing to be seen"
+    NEIGHBOURS = "the pairs before and after"
+    NEIGHBOUR_DETAIL = "detail from other frames"
+    DETAIL = "residual detail"
+    OCCLUSION = "occlusion weights"
+    REPAIR = "the repair of blended pictures"
