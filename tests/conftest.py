@@ -22,7 +22,7 @@ from hypothesis import settings
 
 import vs_videoinr
 from vs_videoinr import weights
-from vs_videoinr.model.videoinr import VideoINR, VideoINRConfig
+from vs_videoinr.networks.videoinr.network import VideoINR, VideoINRConfig
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("unhurried", deadline=None)

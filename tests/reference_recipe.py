@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vs_videoinr.model.videoinr import VideoINR, VideoINRConfig
+from vs_videoinr.networks.videoinr.network import VideoINR, VideoINRConfig
 
 REFERENCE = Path(__file__).with_name("data") / "reference"
 CASES = ("anisotropic_2x3", "fractional_3_44x", "inside_3x", "ties_3_5x", "times_3x")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tests.frames import rgb
 from vs_videoinr import weights
-from vs_videoinr.model.warpinr import WarpINR, WarpINRConfig
+from vs_videoinr.networks.warpinr.network import WarpINR, WarpINRConfig
 
 pytestmark = pytest.mark.vpy("unique-core")
 
@@ -155,7 +155,7 @@ def test_integers_are_dithered(core: Any, tiny: str) -> None:
 @pytest.fixture(scope="module")
 def neutral(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A model that adds nothing: at scale 1 every frame comes out as it went in, but for the formats' rounding."""
-    network = WarpINR(WarpINRConfig(levels=(8, 8), hidden=8, radius=1, width=8, blocks=1, lattice=8, rounds=0))
+    network = WarpINR(WarpINRConfig(levels=(8, 8), hidden=8, radius=1, width=8, blocks=1, fusion_channels=8, rounds=0))
     with torch.no_grad():
         for layer in (network.decoder.detail, network.decoder.time_fine):
             for parameter in layer.parameters():

@@ -12,9 +12,9 @@ import vapoursynth as vs
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.frames import pixels_of, rgb, same
-from vs_videoinr import VideoINR
-from vs_videoinr.model.videoinr import VideoINR as Published
-from vs_videoinr.model.videoinr import VideoINRConfig
+from vs_videoinr import from_state_dict, load
+from vs_videoinr.networks.videoinr.network import VideoINR as Published
+from vs_videoinr.networks.videoinr.network import VideoINRConfig
 
 pytestmark = pytest.mark.vpy("initial-core", "reloaded-core")
 
@@ -184,7 +184,7 @@ def cost(net: Any, scale: int) -> tuple[float, float]:
 @pytest.mark.parametrize(("model", "times"), [("lite", 10), ("standard", 1)])
 def test_the_published_size_costs_so_many_times_as_much_or_more(model: str, times: int) -> None:
     """To encode; an output pixel costs ten times as much with it."""
-    published, network = Published(VideoINRConfig()), VideoINR.load(model)
+    published, network = Published(VideoINRConfig()), load(model)
     for scale in (2, 4):
         theirs, ours = cost(published, scale), cost(network, scale)
         assert ours[0] * times <= theirs[0]
@@ -207,8 +207,8 @@ def test_what_is_small_is_followed(core: Any, request: pytest.FixtureRequest) ->
     def psnr(made: torch.Tensor, truth: torch.Tensor) -> float:
         return float(-10 * (made - truth)[..., 30:75, 50:95].square().mean().log10())
 
-    network = VideoINR.load("lite")
-    rough = VideoINR.from_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("flow.refine")})
+    network = load("lite")
+    rough = from_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("flow.refine")})
     gains = []
     for left, top in ((200, 60), (180, 100), (100, 60)):
         piece = film.std.CropAbs(10, 20, left=left, top=top)

@@ -26,7 +26,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 
 from tests.reference_recipe import reference_state_dict, small_shapes
-from vs_videoinr import VideoINR, catalogue
+from vs_videoinr import catalogue, load
 from vs_videoinr.errors import ModelError
 from vs_videoinr.plugin.arguments import Clip, UsageError
 from vs_videoinr.plugin.entry import create
@@ -327,7 +327,7 @@ WHOLE = {"safetensors": SAFE, "zip": torch_file(TENSORS, new=True), "legacy": to
 
 def loads_or_says_why(path: Path) -> None:
     try:
-        VideoINR.load(path)
+        load(path)
     except ModelError as error:
         one_line(error, f"{path} is not a VideoINR checkpoint: ")
 
@@ -356,7 +356,7 @@ def test_any_truncation(kind: str, where: float, bytes_: bytes) -> None:
 )
 def test_any_bytes(start: bytes, data: st.DataObject) -> None:
     with saved(start + data.draw(st.binary(max_size=300))) as path, pytest.raises(ModelError) as raised:
-        VideoINR.load(path)
+        load(path)
     one_line(raised.value)
 
 
@@ -376,7 +376,7 @@ def test_any_pickle(state: Any, protocol: int, zipped: bool) -> None:
             with zipfile.ZipFile(path, "w") as archive:
                 archive.writestr("archive/data.pkl", data)
         with pytest.raises(ModelError) as raised:
-            VideoINR.load(path)
+            load(path)
     one_line(raised.value)
 
 
@@ -399,7 +399,7 @@ def test_any_table_of_tensors(table: dict[str, Any]) -> None:
     # bytes have no place in JSON
     text_ = json.dumps(table, default=repr).encode()
     with saved(len(text_).to_bytes(8, "little") + text_ + bytes(64)) as path, pytest.raises(ModelError) as raised:
-        VideoINR.load(path)
+        load(path)
     one_line(raised.value)
 
 
@@ -420,6 +420,6 @@ def test_any_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, card: Any, ma
     place = int(where * len(written))
     (tmp_path / "mine.yaml").write_text(written[:place] + mark + written[place:], encoding="utf-8")
     with pytest.raises(ModelError) as raised:
-        VideoINR.load("mine")
+        load("mine")
     one_line(raised.value)
     assert list(tmp_path.iterdir()) == [tmp_path / "mine.yaml"]

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from vs_videoinr import weights
 from vs_videoinr.errors import ModelError
-from vs_videoinr.model.base import Flows, VideoField
-from vs_videoinr.model.videoinr import VideoINR
-from vs_videoinr.model.warpfield import WarpField
-from vs_videoinr.model.warpinr import WarpINR, WarpINRConfig
+from vs_videoinr.networks.base import VideoField
+from vs_videoinr.networks.videoinr.network import VideoINR
+from vs_videoinr.networks.warpinr.field import WarpField
+from vs_videoinr.networks.warpinr.network import WarpINR, WarpINRConfig
+from vs_videoinr.networks.warpinr.pair_motion import PairMotion
 from vs_videoinr.plugin import entry
 from vs_videoinr.plugin.arguments import UsageError
 from vs_videoinr.rendering import field_cache
@@ -44,16 +45,16 @@ class Minding(WarpINR):
     """A network that minds neighbours and counts what it is asked."""
 
     def __init__(self) -> None:
-        super().__init__(WarpINRConfig(levels=(4, 4), hidden=4, radius=1, width=8, blocks=1, lattice=4))
+        super().__init__(WarpINRConfig(levels=(4, 4), hidden=4, radius=1, width=8, blocks=1, fusion_channels=4))
         self.pairs = self.moves = 0
 
     def encode(self, frame0: Tensor, frame1: Tensor) -> WarpField:
         self.pairs += 1
         return super().encode(frame0, frame1)
 
-    def flows(self, frame0: Tensor, frame1: Tensor) -> Flows:
+    def estimate_motion(self, frame0: Tensor, frame1: Tensor) -> PairMotion:
         self.moves += 1
-        return super().flows(frame0, frame1)
+        return super().estimate_motion(frame0, frame1)
 
 
 @pytest.fixture

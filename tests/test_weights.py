@@ -23,7 +23,7 @@ import safetensors.torch
 import torch
 
 from tests.reference_recipe import SMALL, pair, published_shapes, reference_state_dict, small_shapes
-from vs_videoinr import VideoINR, catalogue, weights
+from vs_videoinr import catalogue, from_state_dict, load, weights
 from vs_videoinr.errors import ModelError
 
 Tensors = dict[str, torch.Tensor]
@@ -70,32 +70,32 @@ def test_published_checkpoint_of_either_torch_format(tmp_path: Path) -> None:
     )
     state._metadata = {"": {"version": 1}}  # type: ignore[attr-defined]  # as nn.Module.state_dict() leaves it
     new, old = zipped(tmp_path / "latest_G.pth", state), legacy(tmp_path / "old.pth", state)
-    networks = [VideoINR.load(path) for path in (new, str(old))]
+    networks = [load(path) for path in (new, str(old))]
     assert sum(p.numel() for p in networks[0].parameters()) == 10_978_615  # the used ones
     assert torch.equal(picture(networks[0]), picture(networks[1]))
 
 
 def test_every_format_gives_the_same_network(tmp_path: Path, tensors: Tensors) -> None:
-    expected = picture(VideoINR.from_state_dict(tensors))
+    expected = picture(from_state_dict(tensors))
     arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
-    assert torch.equal(picture(VideoINR.from_state_dict(arrays)), expected)
+    assert torch.equal(picture(from_state_dict(arrays)), expected)
     for path in (
         zipped(tmp_path / "a.pth", tensors),
         legacy(tmp_path / "b.pth", tensors),
         safe(tmp_path / "c", tensors),
     ):
-        assert torch.equal(picture(VideoINR.load(path)), expected)
+        assert torch.equal(picture(load(path)), expected)
 
 
 def test_settings_travel_in_the_metadata(tmp_path: Path, tensors: Tensors) -> None:
     metadata = {"architecture": "videoinr", "settings": json.dumps({"grid": "consistent", "omega": 25})}
-    config = VideoINR.load(safe(tmp_path / "a.safetensors", tensors, metadata)).config
+    config = load(safe(tmp_path / "a.safetensors", tensors, metadata)).config
     assert (config.grid, config.omega, config.padding) == ("consistent", 25, "zeros")
 
 
 def test_networks_are_frozen_and_own_their_tensors(tensors: Tensors) -> None:
     mine = {key: tensor.clone() for key, tensor in tensors.items()}
-    network = VideoINR.from_state_dict(mine)
+    network = from_state_dict(mine)
     expected = picture(network)
     assert not expected.requires_grad
     for tensor in mine.values():
@@ -104,7 +104,7 @@ def test_networks_are_frozen_and_own_their_tensors(tensors: Tensors) -> None:
 
 
 def test_safetensors_whose_length_looks_like_another_format(tmp_path: Path, tensors: Tensors) -> None:
-    expected = picture(VideoINR.from_state_dict(tensors))
+    expected = picture(from_state_dict(tensors))
     data = safe(tmp_path / "a", tensors).read_bytes()
     length = int.from_bytes(data[:8], "little")
     for first in (b"\x80", b"PK"):  # of a pickle, of a zip archive
@@ -114,7 +114,7 @@ def test_safetensors_whose_length_looks_like_another_format(tmp_path: Path, tens
             (length + padding).to_bytes(8, "little") + data[8 : 8 + length] + b" " * padding + data[8 + length :]
         )
         assert path.read_bytes().startswith(first)
-        assert torch.equal(picture(VideoINR.load(path)), expected)
+        assert torch.equal(picture(load(path)), expected)
 
 
 # What is refused
@@ -148,7 +148,7 @@ def test_tensors_that_do_not_fit(tensors: Tensors, change: Change, reason: str) 
     state = dict(tensors)
     change(state)
     with pytest.raises(ModelError) as caught:
-        VideoINR.from_state_dict(state)
+        from_state_dict(state)
     assert str(caught.value) == f"state dict is not a VideoINR checkpoint: {reason}"
 
 
@@ -157,7 +157,7 @@ def test_report_lists_everything(tensors: Tensors) -> None:
     del state["recon_trunk.2.conv1.bias"], state["fusion.weight"]
     state["fusion.bias"] = torch.zeros(4)
     with pytest.raises(ModelError, match=r"tensor fusion.weight is missing \(and 2 more\)$") as caught:
-        VideoINR.from_state_dict(state)
+        from_state_dict(state)
     assert caught.value.report.splitlines() == [
         "tensor fusion.weight is missing",
         "tensor recon_trunk.2.conv1.bias is missing",
@@ -167,7 +167,7 @@ def test_report_lists_everything(tensors: Tensors) -> None:
 
 def test_messages_are_one_printable_line_whatever_the_names(tensors: Tensors) -> None:
     with pytest.raises(ModelError) as caught:
-        VideoINR.from_state_dict({**tensors, "a\n\x1b[2Jb\ud800" + "x" * 5000: torch.zeros(1), "é": torch.zeros(1)})
+        from_state_dict({**tensors, "a\n\x1b[2Jb\ud800" + "x" * 5000: torch.zeros(1), "é": torch.zeros(1)})
     message = str(caught.value)
     assert "tensor a??[2Jb?xxx" in message
     assert message.isprintable()
@@ -178,7 +178,7 @@ def test_messages_are_one_printable_line_whatever_the_names(tensors: Tensors) ->
 @pytest.mark.parametrize("state", [{}, {"a": torch.zeros(2)}, {"conv_first.weight": torch.zeros(64, 3, 3, 3)}])
 def test_tensors_of_something_else(state: Tensors) -> None:
     with pytest.raises(ModelError, match="its tensors are not those of any known network"):
-        VideoINR.from_state_dict(state)
+        from_state_dict(state)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_tensors_of_something_else(state: Tensors) -> None:
 )
 def test_settings_that_do_not_fit(tensors: Tensors, settings: dict[str, object], reason: str) -> None:
     with pytest.raises(ModelError, match=reason):
-        VideoINR.from_state_dict(tensors, settings)
+        from_state_dict(tensors, settings)
 
 
 class Touch:
@@ -215,7 +215,7 @@ def test_pickles_are_never_run(tmp_path: Path, tensors: Tensors, save: Callable[
     for hostile in (Touch(tmp_path / "executed"), Huge()):
         path = save(tmp_path / "hostile.pth", {**tensors, "x": hostile})
         with pytest.raises(ModelError, match="it contains code or objects"):
-            VideoINR.load(path)
+            load(path)
     assert not (tmp_path / "executed").exists()
 
 
@@ -223,7 +223,7 @@ def test_plain_pickle(tmp_path: Path) -> None:
     path = tmp_path / "plain.pth"
     path.write_bytes(pickle.dumps({"conv_first.weight": [1, 2, 3]}, protocol=2))
     with pytest.raises(ModelError, match="it is a pickle of something else"):
-        VideoINR.load(path)
+        load(path)
 
 
 @pytest.mark.parametrize("save", [zipped, legacy])
@@ -235,7 +235,7 @@ def test_truncated_torch_files(
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(ModelError, match="is not a VideoINR checkpoint"):
-        VideoINR.load(path)
+        load(path)
 
 
 def test_zip_that_is_larger_inside(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_zip_that_is_larger_inside(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(50_000_000))
     with pytest.raises(ModelError, match="compressed or encrypted"):
-        VideoINR.load(path)
+        load(path)
 
 
 def test_zip_without_state_dict(tmp_path: Path) -> None:
@@ -251,13 +251,13 @@ def test_zip_without_state_dict(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
     with pytest.raises(ModelError, match="holds no state dict"):
-        VideoINR.load(path)
+        load(path)
 
 
 def test_tensors_larger_than_their_storage(tmp_path: Path) -> None:
     wide = torch.zeros(1).expand(50_000, 50_000)
     with pytest.raises(ModelError, match=r"larger than the file|more than the file can hold"):
-        VideoINR.load(zipped(tmp_path / "wide.pth", {"a": wide}))
+        load(zipped(tmp_path / "wide.pth", {"a": wide}))
 
 
 def header(table: object, data: bytes = b"") -> bytes:
@@ -297,7 +297,7 @@ def test_damaged_safetensors(tmp_path: Path, data: bytes, reason: str) -> None:
     path = tmp_path / "damaged.safetensors"
     path.write_bytes(data)
     with pytest.raises(ModelError) as caught:
-        VideoINR.load(path)
+        load(path)
     message = str(caught.value)
     assert message.startswith(f"{path} is not a VideoINR checkpoint: ")
     assert reason in message
@@ -309,7 +309,7 @@ def test_large_file_is_refused_unread(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(1 << 40)  # a hole: takes no space
     with pytest.raises(ModelError, match="model file is too large"):
-        VideoINR.load(path)
+        load(path)
 
 
 def test_places_that_are_no_file(tmp_path: Path) -> None:
@@ -317,11 +317,11 @@ def test_places_that_are_no_file(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     for path in (pipe, tmp_path, Path("/dev/zero")):
         with pytest.raises(ModelError, match="not a regular file"):
-            VideoINR.load(path)
+            load(path)
     with pytest.raises(ModelError, match="model file not found"):
-        VideoINR.load(tmp_path / "absent.pth")
+        load(tmp_path / "absent.pth")
     with pytest.raises(ModelError, match="model file cannot be read"):
-        VideoINR.load("nul\0byte.pth")
+        load("nul\0byte.pth")
 
 
 def test_hostile_files_stay_within_bounded_memory(tmp_path: Path, tensors: Tensors) -> None:
@@ -339,7 +339,7 @@ limit = pages * resource.getpagesize() + 300_000_000
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 for path in ({str(huge)!r}, {str(absurd)!r}):
     try:
-        VideoINR.load(path)
+        load(path)
     except ModelError as error:
         print("refused")
 """
@@ -355,7 +355,7 @@ for path in ({str(huge)!r}, {str(absurd)!r}):
 def test_unknown_name_lists_what_there_is(tmp_path: Path, tensors: Tensors) -> None:
     weights.import_model(zipped(tmp_path / "a.pth", tensors), "mine")
     with pytest.raises(ModelError, match=r"^model 'foo' is not known \(available: (.*, )?mine\)$"):
-        VideoINR.load("foo")
+        load("foo")
 
 
 def test_import_and_load_by_name(models_folder: Path, tmp_path: Path, tensors: Tensors) -> None:
@@ -365,8 +365,8 @@ def test_import_and_load_by_name(models_folder: Path, tmp_path: Path, tensors: T
     card = model.card()
     assert (card.architecture, card.description) == ("videoinr", "a test")
     assert card.source.startswith("a.pth (sha256 ")
-    assert VideoINR.load("mine").config == SMALL
-    assert torch.equal(picture(VideoINR.load("mine")), picture(VideoINR.from_state_dict(tensors)))
+    assert load("mine").config == SMALL
+    assert torch.equal(picture(load("mine")), picture(from_state_dict(tensors)))
     with safetensors.safe_open(model.weights, "pt") as file:
         assert set(file.keys()) == set(tensors)  # without what the network does not use
 
@@ -404,7 +404,7 @@ def test_changed_weights_do_not_match_their_card(tmp_path: Path, tensors: Tensor
     data[-1] ^= 1
     model.weights.write_bytes(data)
     with pytest.raises(ModelError, match="its checksum is not the one on its card"):
-        VideoINR.load("mine")
+        load("mine")
 
 
 LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
@@ -432,7 +432,7 @@ def test_cards_that_are_none(models_folder: Path, text: str | bytes, reason: str
     models_folder.mkdir(parents=True)
     (models_folder / "mine.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ModelError, match=reason) as caught:
-        VideoINR.load("mine")
+        load("mine")
     assert "\n" not in str(caught.value)
 
 
@@ -446,10 +446,10 @@ def test_bundled_names_cannot_be_taken(tmp_path: Path, tensors: Tensors) -> None
 
 
 def test_saved_network_comes_back_with_its_settings(tmp_path: Path, tensors: Tensors) -> None:
-    network = VideoINR.from_state_dict(tensors, {"grid": "consistent", "padding": "border"})
+    network = from_state_dict(tensors, {"grid": "consistent", "padding": "border"})
     model = weights.save(network, tmp_path, "own", description="d", scores={"psnr": 30.5})
     assert model.card().scores == {"psnr": 30.5}
-    again = VideoINR.load(model.weights)
+    again = load(model.weights)
     assert again.config == network.config
     assert (picture(again) - picture(network)).abs().max() < 0.05  # half precision
 
@@ -460,11 +460,11 @@ def test_saved_network_comes_back_with_its_settings(tmp_path: Path, tensors: Ten
 def test_equal_loads_share_and_the_last_holder_frees(tmp_path: Path, tensors: Tensors) -> None:
     path, copy = zipped(tmp_path / "a.pth", tensors), tmp_path / "copy.pth"
     copy.write_bytes(path.read_bytes())
-    network = VideoINR.load(path)
-    assert VideoINR.load(copy) is network
-    assert VideoINR.load(path, "cpu", torch.bfloat16) is not network
+    network = load(path)
+    assert load(copy) is network
+    assert load(path, "cpu", torch.bfloat16) is not network
     importlib.reload(weights)
-    assert VideoINR.load(path) is network
+    assert load(path) is network
     gone = weakref.ref(network)
     del network
     gc.collect()
@@ -474,7 +474,7 @@ def test_equal_loads_share_and_the_last_holder_frees(tmp_path: Path, tensors: Te
 def test_threads_get_one_network(tmp_path: Path, tensors: Tensors) -> None:
     path = zipped(tmp_path / "a.pth", tensors)
     found: list[object] = []
-    threads = [threading.Thread(target=lambda: found.append(VideoINR.load(path))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: found.append(load(path))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -486,7 +486,7 @@ def test_threads_get_one_network(tmp_path: Path, tensors: Tensors) -> None:
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense", "meta:0:0"])
 def test_device_that_is_not_there(tmp_path: Path, tensors: Tensors, device: str) -> None:
     with pytest.raises(ModelError, match=f"^device '{device}' is not available"):
-        VideoINR.load(zipped(tmp_path / "a.pth", tensors), device)
+        load(zipped(tmp_path / "a.pth", tensors), device)
 
 
 def test_package_imports_without_torch() -> None:

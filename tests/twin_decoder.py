@@ -1,6 +1,6 @@
 """The decoder as the paper writes it: every pixel at once, every input concatenated, nothing factorised.
 
-The plain twin of `vs_videoinr.model.decoder`, for images small enough to hold 525 values per output pixel.
+The plain twin of `vs_videoinr.networks.videoinr.field`, for images small enough to hold 525 values per output pixel.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vs_videoinr.model.videoinr import VideoINR
+from vs_videoinr.networks.videoinr.network import VideoINR
 
 
 def centres(n: int) -> Tensor:

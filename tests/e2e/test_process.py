@@ -16,7 +16,7 @@ import vapoursynth as vs
 from vsengine.policy import ManagedEnvironment
 
 from vs_videoinr import weights
-from vs_videoinr.model.videoinr import VideoINR, VideoINRConfig
+from vs_videoinr.networks.videoinr.network import VideoINR, VideoINRConfig
 
 EnvironmentFactory = Callable[[], ManagedEnvironment]
 
@@ -222,7 +222,7 @@ core = vs.core
 clip = core.std.BlankClip(width=16, height=16, format=vs.RGBS, length=2)
 one = core.videoinr.Upscale(clip, scale=2, model=sys.argv[1], device="cpu")
 other = core.videoinr.Query(clip, times=[0, 1], scale=3, model=sys.argv[1], device="cpu")
-from vs_videoinr.model.base import Network
+from vs_videoinr.networks.base import Network
 def networks():
     gc.collect()
     return sum(Network in type(found).__mro__ for found in gc.get_objects())

@@ -7,12 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vs_videoinr.model import backprojection
-from vs_videoinr.model.backprojection import BackProjection, Neighbour
-from vs_videoinr.model.detail import FINE
-from vs_videoinr.model.motion import pixel_grid, sample_at
+from vs_videoinr.networks.sampling import pixel_grid, sample_at
+from vs_videoinr.networks.warpinr import back_projection
+from vs_videoinr.networks.warpinr.back_projection import BackProjection
+from vs_videoinr.networks.warpinr.neighbours import Neighbour
+from vs_videoinr.networks.warpinr.residual_detail import DETAIL_SCALE
 
-LOW, HIGH = (24, 32), (24 * FINE, 32 * FINE)
+LOW, HIGH = (24, 32), (24 * DETAIL_SCALE, 32 * DETAIL_SCALE)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def low(picture: Tensor) -> Tensor:
 def moved(x: float, y: float) -> Neighbour:
     """The scene as a frame shows it of which everything lies (x, y) low-resolution pixels farther on."""
     way = torch.tensor([float(x), float(y)]).view(1, 2, 1, 1)
-    seen = low(sample_at(scene(), pixel_grid(*HIGH, way) - way * FINE, "bicubic"))
+    seen = low(sample_at(scene(), pixel_grid(*HIGH, way) - way * DETAIL_SCALE, "bicubic"))
     way = way.expand(1, 2, *LOW)
     return Neighbour(seen, way, -way, torch.ones(1, 1, *LOW, dtype=torch.bool))
 
@@ -47,7 +48,7 @@ def moved(x: float, y: float) -> Neighbour:
 def error(projection: BackProjection, *neighbours: Neighbour) -> float:
     """Root mean square of what the enlarged scene is off by, away from its border."""
     frame = low(scene())
-    detail = torch.zeros(1, 3 * FINE**2, *LOW)
+    detail = torch.zeros(1, 3 * DETAIL_SCALE**2, *LOW)
     detail = projection.improve(frame, detail, torch.zeros(1, 4, *LOW), neighbours)
     large = F.interpolate(frame, size=HIGH, mode="bicubic", antialias=True) + detail
     return float((large - scene())[..., 16:-16, 16:-16].square().mean().sqrt())
@@ -67,7 +68,7 @@ def test_neighbours_at_whole_pixels_show_the_same_again(plain: BackProjection) -
 
 def test_the_order_of_neighbours_does_not_matter_nor_one_that_knows_nothing(plain: BackProjection) -> None:
     one, other = moved(0.5, 0.25), moved(-0.5, 0.5)
-    unknown = Neighbour(other.frame, other.there, other.back, torch.zeros_like(other.known))
+    unknown = Neighbour(other.frame, other.flow_to, other.flow_from, torch.zeros_like(other.informative))
     assert error(plain, one, other) == error(plain, other, one)
     assert error(plain, one, unknown) == error(plain, one)
 
@@ -75,15 +76,15 @@ def test_the_order_of_neighbours_does_not_matter_nor_one_that_knows_nothing(plai
 def test_a_neighbour_from_elsewhere_can_spoil_little(plain: BackProjection) -> None:
     """What is left over of a picture that has nothing to do with this one is hardly believed."""
     stranger = moved(0, 0)
-    stranger = Neighbour(1 - stranger.frame, stranger.there, stranger.back, stranger.known)
+    stranger = Neighbour(1 - stranger.frame, stranger.flow_to, stranger.flow_from, stranger.informative)
     assert error(plain, stranger) < 1.2 * error(plain)
 
 
 def test_pictures_of_any_size_are_worked_on_as_one(plain: BackProjection, monkeypatch: pytest.MonkeyPatch) -> None:
     """In bands, so that they need little memory; no seam is to be seen, nor anything else of it."""
     frame, neighbours = low(scene()), [moved(0.5, 0.25), moved(-3.5, 2.5)]
-    detail, maps = torch.rand(1, 3 * FINE**2, *LOW) * 0.05, torch.zeros(1, 4, *LOW)
+    detail, maps = torch.rand(1, 3 * DETAIL_SCALE**2, *LOW) * 0.05, torch.zeros(1, 4, *LOW)
     whole = plain.improve(frame, detail, maps, neighbours)
     for rows in (1, 3, 7):
-        monkeypatch.setattr(backprojection, "BAND", rows * FINE * HIGH[1])
+        monkeypatch.setattr(back_projection, "BAND_PIXELS", rows * DETAIL_SCALE * HIGH[1])
         torch.testing.assert_close(plain.improve(frame, detail, maps, neighbours), whole, rtol=0, atol=1e-6)

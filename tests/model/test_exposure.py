@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vs_videoinr.model.exposure import Exposure
+from vs_videoinr.networks.warpinr.exposure import Exposure
 
 
 @pytest.fixture

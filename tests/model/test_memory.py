@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vs_videoinr import VideoINR
-from vs_videoinr.model import backprojection
-from vs_videoinr.model.detail import FINE
+from vs_videoinr import load
+from vs_videoinr.networks.warpinr import back_projection
+from vs_videoinr.networks.warpinr.residual_detail import DETAIL_SCALE
 
 HEIGHT, WIDTH = 96, 160
 
@@ -49,12 +49,12 @@ def test_a_frame_takes_as_much_memory_as_it_must(
     model: str, encoding: float, sampling: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a residual block of the trunk four times the 128 channels of both feature maps are there at once."""
-    monkeypatch.setattr(backprojection, "BAND", 4 * FINE**2 * WIDTH)  # many, as in a large frame
-    net = VideoINR.load(model, device="cpu")
+    monkeypatch.setattr(back_projection, "BAND_PIXELS", 4 * DETAIL_SCALE**2 * WIDTH)  # many, as in a large frame
+    net = load(model, device="cpu")
     picture = torch.rand(1, 3, HEIGHT, WIDTH + 9, generator=torch.Generator().manual_seed(1))
     frames = [picture[..., 3 * number : 3 * number + WIDTH].contiguous() for number in range(4)]
-    before, after = net.flows(frames[0], frames[1]), net.flows(frames[2], frames[3])
+    before, after = net.estimate_motion(frames[0], frames[1]), net.estimate_motion(frames[2], frames[3])
     with torch.no_grad():
         assert 512 < held(lambda: net.encode(frames[1], frames[2])) < encoding
-        field = net.encode(frames[1], frames[2]).among(before, after)
+        field = net.encode(frames[1], frames[2]).with_neighbours(before, after)
         assert held(lambda: field.sample(0.5, (2 * HEIGHT, 2 * WIDTH))) < sampling

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vs_videoinr.model.stillness import Stillness, at_rest, reach_of_colour
+from vs_videoinr.networks.warpinr.static_regions import Stillness, at_rest, reach_of_colour
 
 
 def ground(height: int = 120, width: int = 200) -> Tensor:

@@ -11,15 +11,16 @@ import torch
 
 from tests.reference_recipe import CASES, SMALL, case, pair, published_shapes, reference_state_dict, small_shapes
 from tests.twin_decoder import decode
-from vs_videoinr.model.coordinates import cell_centres, lattice_axis
-from vs_videoinr.model.decoder import VideoINRField
-from vs_videoinr.model.videoinr import VideoINR
+from vs_videoinr import from_state_dict
+from vs_videoinr.networks.videoinr.coordinates import cell_centres, lattice_axis
+from vs_videoinr.networks.videoinr.field import VideoINRField
+from vs_videoinr.networks.videoinr.network import VideoINR
 
 
 @pytest.fixture(scope="module")
 def published() -> VideoINR:
     """The network of the published size with the recipe's weights."""
-    network = VideoINR.from_state_dict(reference_state_dict(published_shapes()))
+    network = from_state_dict(reference_state_dict(published_shapes()))
     assert isinstance(network, VideoINR)
     return network
 
@@ -27,7 +28,7 @@ def published() -> VideoINR:
 @pytest.fixture(scope="module")
 def small() -> VideoINR:
     """A small configuration with weights of the same recipe, known by the shapes of its tensors alone."""
-    network = VideoINR.from_state_dict(reference_state_dict(small_shapes()))
+    network = from_state_dict(reference_state_dict(small_shapes()))
     assert isinstance(network, VideoINR)
     assert network.config == SMALL
     return network

@@ -10,12 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vs_videoinr import ModelError, VideoINR
-from vs_videoinr.model import warpfield
-from vs_videoinr.model.motion import reconsider, settle, sharpen
-from vs_videoinr.model.warpinr import WarpINR, WarpINRConfig
+from vs_videoinr import ModelError, from_state_dict
+from vs_videoinr.networks.warpinr import field as warpfield
+from vs_videoinr.networks.warpinr.flow_refinement import (
+    propagate_neighbour_flow,
+    refine_lucas_kanade,
+    smooth_consistent_flow,
+)
+from vs_videoinr.networks.warpinr.network import WarpINR, WarpINRConfig
 
-SMALL = WarpINRConfig(levels=(8, 12, 16), hidden=8, radius=2, width=16, blocks=2, lattice=8)
+SMALL = WarpINRConfig(levels=(8, 12, 16), hidden=8, radius=2, width=16, blocks=2, fusion_channels=8)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +83,7 @@ def test_a_frame_that_is_held_is_a_pair_with_itself(net: WarpINR, size: tuple[in
     frame = frames(*size, batch=2)[0]
     large = (size[0] * 3, size[1] * 2)
     pair = net.encode(frame, frame).sample(0, large)
-    torch.testing.assert_close(net.encode_held(frame).sample(0, large), pair, rtol=0, atol=1e-5)
+    torch.testing.assert_close(net.encode_still(frame).sample(0, large), pair, rtol=0, atol=1e-5)
 
 
 def test_flow_of_less_than_a_pixel_rests_where_nothing_changes(net: WarpINR) -> None:
@@ -151,7 +155,7 @@ def test_motion_is_the_same_before_and_after_a_frame_is_made(net: WarpINR) -> No
 def test_chunks_change_nothing(net: WarpINR, monkeypatch: pytest.MonkeyPatch) -> None:
     field = net.encode(*frames(16, 24))
     whole = field.sample(0.3, (56, 84))
-    monkeypatch.setattr(warpfield, "CHUNK", 84 * 5)
+    monkeypatch.setattr(warpfield, "CHUNK_PIXELS", 84 * 5)
     torch.testing.assert_close(field.sample(0.3, (56, 84)), whole, rtol=0, atol=1e-6)
 
 
@@ -173,7 +177,7 @@ def test_a_batch_is_its_members(net: WarpINR) -> None:
 def test_sizes_are_read_off_the_checkpoint(config: WarpINRConfig) -> None:
     torch.manual_seed(5)
     net = WarpINR(config).requires_grad_(False)
-    again = VideoINR.from_state_dict(net.state_dict())
+    again = from_state_dict(net.state_dict())
     assert isinstance(again, WarpINR)
     assert again.config == config
     pair = frames(9, 14)
@@ -181,7 +185,7 @@ def test_sizes_are_read_off_the_checkpoint(config: WarpINRConfig) -> None:
 
 
 def test_work_can_be_abandoned_between_chunks(net: WarpINR, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warpfield, "CHUNK", 48)
+    monkeypatch.setattr(warpfield, "CHUNK_PIXELS", 48)
     field = net.encode(*frames(16, 24))
     calls = []
 
@@ -222,10 +226,12 @@ def test_a_flow_that_is_nearly_right_is_made_exact() -> None:
     first, second = (F.avg_pool2d(big[..., 20 + y : 340 + y, 20 + x : 468 + x], 4) for x, y in ((0, 0), (-10, 3)))
     truth = torch.tensor([2.5, -0.75]).view(1, 2, 1, 1)
     guess = truth.expand(1, 2, 80, 112) + torch.tensor([0.4, -0.3]).view(1, 2, 1, 1)
-    found = sharpen(guess, first, second, reach=3, damping=1e-6)
+    found = refine_lucas_kanade(guess, first, second, radius=3, damping=1e-6)
     miss = (found - truth).square().sum(1).sqrt()[..., 6:-6, 6:-6]
     assert miss.median() < 0.05
-    torch.testing.assert_close(sharpen(torch.zeros_like(guess), first, first, 2, 1e-3), torch.zeros_like(guess))
+    torch.testing.assert_close(
+        refine_lucas_kanade(torch.zeros_like(guess), first, first, 2, 1e-3), torch.zeros_like(guess)
+    )
 
 
 def test_the_noise_of_a_flow_is_evened_out_but_not_what_moves_apart() -> None:
@@ -234,11 +240,11 @@ def test_the_noise_of_a_flow_is_evened_out_but_not_what_moves_apart() -> None:
     truth[0, 0, :24], truth[0, 0, 24:] = 3.0, -2.0
     truth[1] = -truth[0]
     noisy = truth + 0.05 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(7))
-    found = settle(noisy)
+    found = smooth_consistent_flow(noisy)
     miss, before = ((flow - truth).square().sum(1).sqrt()[..., 4:-4] for flow in (found, noisy))
     assert miss.mean() < 0.5 * before.mean()
     assert miss.max() < 0.5
-    torch.testing.assert_close(settle(truth), truth, rtol=0, atol=1e-5)
+    torch.testing.assert_close(smooth_consistent_flow(truth), truth, rtol=0, atol=1e-5)
 
 
 def test_motion_reaches_the_edges_of_what_moves() -> None:
@@ -253,17 +259,17 @@ def test_motion_reaches_the_edges_of_what_moves() -> None:
     second = torch.where(inside.roll(6, 3) > 0, thing.roll(6, 3), ground)
     truth = inside * torch.tensor([6.0, 0.0]).view(1, 2, 1, 1)
     smeared = F.avg_pool2d(F.pad(truth, (4,) * 4, mode="replicate"), 9, 1)
-    found = reconsider(smeared, first, second)
+    found = propagate_neighbour_flow(smeared, first, second)
     miss, before = ((flow - truth).square().sum(1).sqrt().mean() for flow in (found, smeared))
     assert miss < 0.5 * before
     # what is right stays, except where what lies there is hidden in the other picture, and anything may fit
-    assert (reconsider(truth, first, second) != truth).float().mean() < 0.01
+    assert (propagate_neighbour_flow(truth, first, second) != truth).float().mean() < 0.01
 
 
 def test_how_a_pair_moves_is_known_without_encoding_it(net: WarpINR) -> None:
     for size in ((24, 40), (13, 21)):
-        quick, whole = net.flows(*frames(*size)), net.encode(*frames(*size)).flows
-        for name in ("frame0", "frame1", "onward", "back", "unseen", "telling"):
+        quick, whole = net.estimate_motion(*frames(*size)), net.encode(*frames(*size)).pair_motion
+        for name in ("frame0", "frame1", "flow01", "flow10", "textureless", "informative"):
             assert getattr(quick, name).shape[-2:] == size
             assert torch.equal(getattr(quick, name), getattr(whole, name))
 
@@ -273,7 +279,7 @@ def test_turned_pictures_give_the_same_detail_turned(size: tuple[int, int]) -> N
     """Of a frame that is held, and whatever its size; a network that looks at it only one way does not do that."""
     torch.manual_seed(5)
     once = WarpINR(SMALL).requires_grad_(False).eval()
-    eight = WarpINR(replace(SMALL, turned=True)).requires_grad_(False).eval()
+    eight = WarpINR(replace(SMALL, self_ensemble=True)).requires_grad_(False).eval()
     eight.load_state_dict(once.state_dict())
     frame, (height, width) = frames(*size)[0], (2 * size[0], 2 * size[1])
     for net, most, least in ((once, 1, 1e-3), (eight, 1e-5, 0)):
@@ -287,11 +293,13 @@ def test_turned_pictures_give_the_same_detail_turned(size: tuple[int, int]) -> N
 def test_what_is_turned_knows_its_neighbours_and_only_the_detail_changes() -> None:
     torch.manual_seed(5)
     once = WarpINR(SMALL).requires_grad_(False).eval()
-    eight = WarpINR(replace(SMALL, turned=True)).requires_grad_(False).eval()
+    eight = WarpINR(replace(SMALL, self_ensemble=True)).requires_grad_(False).eval()
     eight.load_state_dict(once.state_dict())
     first, second = frames(24, 40)
     other = frames(24, 40, batch=3)[1][2:]
-    fields = [net.encode(first, second).among(net.flows(other, first), None) for net in (once, eight)]
+    fields = [
+        net.encode(first, second).with_neighbours(net.estimate_motion(other, first), None) for net in (once, eight)
+    ]
     for t in (0, 0.4, 1):
         pictures = [field.sample(t, (30, 50)) for field in fields]
         assert 1e-4 < (pictures[0] - pictures[1]).abs().max() < 0.3
@@ -305,27 +313,31 @@ def test_what_is_turned_knows_its_neighbours_and_only_the_detail_changes() -> No
 
 def test_whether_it_looks_eight_times_is_on_the_card() -> None:
     state = WarpINR(SMALL).state_dict()
-    network = VideoINR.from_state_dict(state, {"turned": True})
-    assert network.config == replace(SMALL, turned=True)
-    assert network.declared() == {"turned": True}
-    assert VideoINR.from_state_dict(state).declared() == {}
-    for settings, problem in (({"turned": 8}, "'turned' is neither true nor false"), ({"turn": True}, "'turn' is not")):
+    network = from_state_dict(state, {"turned": True})
+    assert network.config == replace(SMALL, self_ensemble=True)
+    assert network.settings() == {"turned": True}
+    assert from_state_dict(state).settings() == {}
+    for settings, problem in (
+        ({"self_ensemble": 8}, "'self_ensemble' is neither true nor false"),
+        ({"turn": True}, "'turn' is not"),
+    ):
         with pytest.raises(ModelError, match=problem):
-            VideoINR.from_state_dict(state, settings)
+            from_state_dict(state, settings)
 
 
 def test_neighbours_bend_the_ways_between_the_frames_only(net: WarpINR) -> None:
     field = net.encode(*frames(24, 40))
-    own = replace(field.flows, telling=torch.zeros_like(field.flows.telling))  # of detail there is another test
-    assert own.onward.abs().max() > 0.1
-    even = replace(own, onward=-own.back, back=-own.onward)  # moved as it goes on, before and after
-    faster = replace(own, onward=-own.back * 2, back=-own.onward / 2)
-    unseen = replace(faster, unseen=torch.ones_like(own.unseen))
+    own = field.pair_motion
+    own = replace(own, informative=torch.zeros_like(own.informative))  # of detail there is another test
+    assert own.flow01.abs().max() > 0.1
+    even = replace(own, flow01=-own.flow10, flow10=-own.flow01)  # moved as it goes on, before and after
+    faster = replace(own, flow01=-own.flow10 * 2, flow10=-own.flow01 / 2)
+    unseen = replace(faster, textureless=torch.ones_like(own.textureless))
     alone = field.sample(0.4, (30, 50))
     for told in ((None, None), (even, even), (unseen, unseen)):
-        torch.testing.assert_close(field.among(*told).sample(0.4, (30, 50)), alone, rtol=0, atol=1e-5)
+        torch.testing.assert_close(field.with_neighbours(*told).sample(0.4, (30, 50)), alone, rtol=0, atol=1e-5)
     for before, after in ((faster, None), (None, faster), (faster, faster)):
-        bent = field.among(before, after)
+        bent = field.with_neighbours(before, after)
         assert (bent.sample(0.4, (30, 50)) - alone).abs().max() > 1e-3
         assert (bent.motion(0.4, (30, 50)) - field.motion(0.4, (30, 50))).abs().max() > 0.01
         for t in (0, 1):
@@ -338,16 +350,18 @@ def test_neighbours_tell_of_detail_where_something_changes(net: WarpINR) -> None
     other = frames(24, 40, batch=3)[1][2:]
     field, size = net.encode(first, second), (30, 50)
     alone = [field.sample(t, size) for t in (0, 1)]
-    before, after = net.flows(other, first), net.flows(second, other)
-    seen = [[field.among(*told).sample(t, size) for t in (0, 1)] for told in ((before, None), (None, after)) * 2]
-    both = [field.among(before, after).sample(t, size) for t in (0, 1)]
+    before, after = net.estimate_motion(other, first), net.estimate_motion(second, other)
+    seen = [
+        [field.with_neighbours(*told).sample(t, size) for t in (0, 1)] for told in ((before, None), (None, after)) * 2
+    ]
+    both = [field.with_neighbours(before, after).sample(t, size) for t in (0, 1)]
     for t in (0, 1):
         different = [alone[t], seen[0][t], seen[1][t], both[t]]
         assert not any(torch.equal(a, b) for a, b in itertools.combinations(different, 2))
         assert torch.equal(seen[0][t], seen[2][t])
         assert torch.equal(seen[1][t], seen[3][t])
-    still = [net.flows(first, first), net.flows(second, second)]
-    assert not any(flows.telling.any() for flows in still)
+    still = [net.estimate_motion(first, first), net.estimate_motion(second, second)]
+    assert not any(flows.informative.any() for flows in still)
     for t in (0, 1):
-        assert torch.equal(field.among(*still).sample(t, size), alone[t])
-        assert torch.equal(field.among(None, None).sample(t, size), alone[t])
+        assert torch.equal(field.with_neighbours(*still).sample(t, size), alone[t])
+        assert torch.equal(field.with_neighbours(None, None).sample(t, size), alone[t])

@@ -47,7 +47,7 @@ def test_the_motion_of_photographs_leads_from_one_frame_to_the_other(photos: Pat
     from training.photographs import Photographs, load
     from training.sample import Kind
 
-    from vs_videoinr.model.motion import warp
+    from vs_videoinr.networks.sampling import warp
 
     source = Photographs(load(photos, CPU), Kind(4, 64, 64, 0.5), reach=8, seed=4)
     still = moved = 0.0
@@ -112,7 +112,7 @@ def test_frames_follow_one_another_evenly_enough_to_be_neighbours(photos: Path) 
     from training.photographs import Photographs, load
     from training.sample import Kind, shrink
 
-    from vs_videoinr.model.motion import warp
+    from vs_videoinr.networks.sampling import warp
 
     images, kind = load(photos, CPU), Kind(3, 48, 1000, 0.0)
     clean = 0
@@ -343,10 +343,10 @@ def _named(clip: Path, folder: Path) -> Path:
 def test_every_parameter_learns_and_kernels_in_all_directions() -> None:
     from training.optimiser import Optimiser
 
-    from vs_videoinr.model.warpinr import WarpINR
+    from vs_videoinr.networks.warpinr.network import WarpINR
 
     torch.manual_seed(3)
-    net = WarpINR(WarpINR.Config(levels=(8, 8), hidden=8, radius=1, width=8, blocks=1, lattice=8))
+    net = WarpINR(WarpINR.Config(levels=(8, 8), hidden=8, radius=1, width=8, blocks=1, fusion_channels=8))
     net.to(memory_format=torch.channels_last)
     before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
     optimiser = Optimiser(net, rate=0.01, motion_rate=0.001)
