@@ -313,9 +313,9 @@ def test_what_is_turned_knows_its_neighbours_and_only_the_detail_changes() -> No
 
 def test_whether_it_looks_eight_times_is_on_the_card() -> None:
     state = WarpINR(SMALL).state_dict()
-    network = from_state_dict(state, {"turned": True})
+    network = from_state_dict(state, {"self_ensemble": True})
     assert network.config == replace(SMALL, self_ensemble=True)
-    assert network.settings() == {"turned": True}
+    assert network.settings() == {"self_ensemble": True}
     assert from_state_dict(state).settings() == {}
     for settings, problem in (
         ({"self_ensemble": 8}, "'self_ensemble' is neither true nor false"),
