@@ -7,6 +7,7 @@ A pair of frames becomes a field, and a field can be sampled at any time and siz
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,31 @@ from vs_videoinr.model.exposure import Exposure
 
 #: Tensor names of a checkpoint and their shapes.
 Shapes = Mapping[str, tuple[int, ...]]
+
+#: Frames may lie a little beyond [0, 1], as after a bicubic resize; what lies farther is on another scale.
+_LOWEST, _HIGHEST = -1.0, 2.0
+
+
+def checked_query(t: float, size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
+    """Return time and size (height, width) of a picture that is asked for, as a float and ints.
+
+    Raises:
+        TypeError: They are no number and no pair of integers.
+        ValueError: `t` is not from 0 to 1, or `size` is not two positive numbers.
+    """
+    try:
+        t = float(t)
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: tensors of several values
+        raise TypeError(f"t must be a number from 0 to 1, got {t!r}") from None
+    if not 0 <= t <= 1:  # also refuses NaN
+        raise ValueError(f"t must be from 0 (frame 0) to 1 (frame 1), got {t:g}")
+    try:
+        numbers = tuple(operator.index(number) for number in size)
+    except TypeError:
+        raise TypeError(f"size must be two integers, height and width, got {size!r}") from None
+    if len(numbers) != 2 or min(numbers) < 1:
+        raise ValueError(f"size must be two positive integers, height and width, got {size!r}")
+    return t, (numbers[0], numbers[1])
 
 
 @dataclass(frozen=True)
@@ -66,6 +92,9 @@ class VideoField(ABC):
 
         `size` is (height, width). The result is float32 on the network's device, whatever the network computes in;
         values are not clamped. `check` is called between chunks of pixels and may raise to abandon the work.
+
+        Raises:
+            ValueError, TypeError: See `checked_query`.
         """
 
     @abstractmethod
@@ -73,6 +102,9 @@ class VideoField(ABC):
         """Return where the picture at time `t` comes from, float32 (B, 4, height, width).
 
         Channels: x, y from each place to its content's in frame 0, then in frame 1, in pixels of `size`.
+
+        Raises:
+            ValueError, TypeError: See `checked_query`.
         """
 
     @abstractmethod
@@ -135,11 +167,51 @@ class Network(nn.Module, ABC):
         """Encode two (B, 3, height, width) RGB frames in [0, 1]; any height and width from 1 up.
 
         Frames of any floating dtype and device are taken; they are moved to the network's own.
+
+        Raises:
+            ValueError, TypeError: See `checked_frames`.
         """
 
-    def flows(self, frame0: Tensor, frame1: Tensor) -> Flows | None:  # noqa: ARG002
-        """How two frames move, which is less work than to `encode` them; None from what minds no neighbours."""
+    def flows(self, frame0: Tensor, frame1: Tensor) -> Flows | None:
+        """How two frames move, which is less work than to `encode` them; None from what minds no neighbours.
+
+        Raises:
+            ValueError, TypeError: See `checked_frames`.
+        """
+        self.checked_frames(frame0, frame1)
         return None
+
+    def checked_frames(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+        """Return two (B, 3, height, width) RGB frames in [0, 1] on the network's device and in its dtype.
+
+        Values a little beyond [0, 1] are taken as they are. To look at all of them is one pass over the frames, next to
+        nothing beside what is done with them.
+
+        Raises:
+            TypeError: A frame is no tensor of floating point numbers.
+            ValueError: The frames are not of one such shape, or hold values below -1, above 2 or that are no numbers.
+        """
+        like = next(self.parameters())
+        frames = []
+        for name, frame in (("frame0", frame0), ("frame1", frame1)):
+            if not isinstance(frame, Tensor):
+                raise TypeError(f"{name} must be a torch tensor, got {type(frame).__name__}; see torch.from_numpy")
+            if not frame.is_floating_point():
+                raise TypeError(
+                    f"{name} must hold floating point numbers from 0 to 1, got {frame.dtype}; "
+                    "divide by 255, which is the largest number of 8 bits"
+                )
+            if frame.ndim != 4 or frame.shape[1] != 3 or 0 in frame.shape:
+                raise ValueError(f"{name} must be (batch, 3, height, width), got {tuple(frame.shape)}")
+            frames.append(frame.to(like.device, like.dtype))
+            lowest, highest = (float(value) for value in frames[-1].detach().aminmax())
+            if not _LOWEST <= lowest <= highest <= _HIGHEST:  # also refuses NaN
+                raise ValueError(f"{name} must hold numbers from 0 (black) to 1 (white), got {lowest:g} to {highest:g}")
+        if frame0.shape != frame1.shape:
+            raise ValueError(
+                f"frame0 and frame1 must be of one shape, got {tuple(frame0.shape)} and {tuple(frame1.shape)}"
+            )
+        return frames[0], frames[1]
 
     @staticmethod
     def from_state_dict(state_dict: Mapping[str, Any], declared: Mapping[str, object] | None = None) -> Network:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vs_videoinr.model.base import VideoField
+from vs_videoinr.model.base import VideoField, checked_query
 from vs_videoinr.model.coordinates import Padding, bilinear_taps, cell_position, lattice_axis, warp, warp_axis
 from vs_videoinr.model.siren import Siren, affine
 
@@ -93,6 +93,7 @@ class VideoINRField(VideoField):
 
     def sample(self, t: float, size: tuple[int, int], *, check: _Check | None = None) -> Tensor:
         """Return the frame at time `t` as float32 (B, 3, height, width) for `size` (height, width)."""
+        t, size = checked_query(t, size)
         continuous, flow = self._continuous_and_flow(t, size, check)
         rgb = flow.new_empty(len(flow), 3, size[0] * size[1])
         for item in range(len(flow)):
@@ -101,11 +102,13 @@ class VideoINRField(VideoField):
 
     def motion(self, t: float, size: tuple[int, int], *, check: _Check | None = None) -> Tensor:
         """Return TemporalINR's flow, float32 (B, 4, height, width): x, y to frame 0, x, y to frame 1, output pixels."""
+        t, size = checked_query(t, size)
         flow = self._continuous_and_flow(t, size, check)[1]
         return flow.transpose(1, 2).reshape(-1, 4, *size)
 
     def continuous_feature(self, t: float, size: tuple[int, int], *, check: _Check | None = None) -> Tensor:
         """Return SpatialINR's continuous feature, (B, C, height, width), in the network's own dtype."""
+        t, size = checked_query(t, size)
         continuous = self._continuous_and_flow(t, size, check)[0]
         return continuous.transpose(1, 2).reshape(len(continuous), -1, *size)
 

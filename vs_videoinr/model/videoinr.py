@@ -72,8 +72,7 @@ class VideoINR(Encoder, Network):
 
     def encode(self, frame0: Tensor, frame1: Tensor) -> VideoField:
         """Encode two (B, 3, height, width) RGB frames in [0, 1]; any height and width from 1 up."""
-        like = self.conv_first.weight
-        frame0, frame1 = (frame.to(like.device, like.dtype) for frame in (frame0, frame1))
+        frame0, frame1 = self.checked_frames(frame0, frame1)
         return VideoINRField(
             self.feature_map(frame0, frame1),
             torch.cat((frame0, frame1), dim=1),

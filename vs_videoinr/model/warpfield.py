@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vs_videoinr.model.backprojection import CONTRAST, BackProjection, Neighbour
-from vs_videoinr.model.base import Flows, VideoField
+from vs_videoinr.model.base import Flows, VideoField, checked_query
 from vs_videoinr.model.detail import FINE, Detail
 from vs_videoinr.model.exposure import Exposure
 from vs_videoinr.model.motion import SLOPE, ResidualBlock, pixel_grid, sample_at, start_small, warp
@@ -192,6 +192,7 @@ class WarpField(VideoField):
 
     def sample(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
         """See `VideoField.sample`."""
+        t, size = checked_query(t, size)
         check = check or (lambda: None)
         if t in (0, 1):
             check()
@@ -207,6 +208,7 @@ class WarpField(VideoField):
 
     def motion(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
         """See `VideoField.motion`."""
+        t, size = checked_query(t, size)
         if check is not None:
             check()
         return self._ways(self.decoder.lattice(self, t)[0], size, (0, 0, *size))

@@ -152,8 +152,7 @@ class WarpINR(Network):
 
         Each flow is (2B, 2, h', w'): frame 0 → 1 in the first half of the batch, frame 1 → 0 in the second.
         """
-        weight = self.fuse.weight
-        frame0, frame1 = (f.to(device=weight.device, dtype=weight.dtype) for f in (frame0, frame1))
+        frame0, frame1 = self.checked_frames(frame0, frame1)
         batch = frame0.shape[0]
         exposure = Exposure.between(frame0, frame1)
         this = _both(*exposure.alike(frame0, frame1))
@@ -202,8 +201,7 @@ class WarpINR(Network):
 
     def flows(self, frame0: Tensor, frame1: Tensor) -> Flows:
         """See `Network.flows`."""
-        weight = self.fuse.weight
-        frame0, frame1 = (f.to(device=weight.device, dtype=weight.dtype) for f in (frame0, frame1))
+        frame0, frame1 = self.checked_frames(frame0, frame1)
         exposure = Exposure.between(frame0, frame1)
         flow = self._motion(_both(*exposure.alike(frame0, frame1)))[1][-1]
         still = Stillness.between(frame0, frame1)
