@@ -276,7 +276,7 @@ MODELS: list[tuple[str, bytes | None, str]] = [
     ("nosuch", None, "model 'nosuch' is not known (available: {available})"),
     ("{folder}/gone.safetensors", None, "model file not found: {folder}/gone.safetensors"),
     ("/proc/self/mem", None, "model file cannot be read: /proc/self/mem (Input/output error)"),
-    ("{folder}/empty.pth", b"", "{folder}/empty.pth is not a VideoINR checkpoint: {unreadable}"),
+    ("{folder}/empty.pth", b"", "{folder}/empty.pth is not a VideoINR checkpoint: it is empty"),
     ("{folder}/noise.safetensors", b"noise", "{folder}/noise.safetensors is not a VideoINR checkpoint: {unreadable}"),
     (
         "{folder}/cut.safetensors",
