@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -30,6 +31,18 @@ class Runner:
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "vs_videoinr.cli", *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=self.folder)
+
+    def shell(self, arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run `videoinr` with what a shell makes of the arguments, redirections among them."""
+        return subprocess.run(
+            ["bash", "-c", f'"{sys.executable}" -m vs_videoinr.cli {arguments}'],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=self.folder,
+            env=os.environ | variables,
+        )
 
     def checkpoint(self, **changes: torch.Tensor) -> str:
         state = {key: torch.from_numpy(value) for key, value in reference_state_dict(small_shapes()).items()}
@@ -85,6 +98,74 @@ def test_import_of_what_does_not_fit(videoinr: Runner) -> None:
 def test_import_of_no_file(videoinr: Runner) -> None:
     done = videoinr("import", "absent.pth", "--name", "mine")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "videoinr: model file not found: absent.pth\n")
+
+
+FULL = "videoinr: cannot write to standard output (No space left on device)"
+CLOSED = "videoinr: cannot write to standard output (Bad file descriptor)"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="writes to what is always full")
+@pytest.mark.parametrize(
+    ("arguments", "status", "stderr"),
+    [
+        ("models >/dev/full", 1, FULL + "\n"),
+        ("models >&-", 1, CLOSED + "\n"),
+        ("models >&- 2>&-", 1, ""),
+        ("models >/dev/full 2>/dev/full", 1, ""),
+        ("--version >/dev/full", 1, FULL + "\n"),
+        ("--version >&-", 1, CLOSED + "\n"),
+        ("--help >/dev/full", 1, FULL + "\n"),
+        ("import --help >&-", 1, CLOSED + "\n"),
+        ("import absent.pth --name mine 2>&-", 1, ""),
+        ("import absent.pth --name mine 2>/dev/full", 1, ""),
+        ("import absent.pth --name mine >/dev/full", 1, "videoinr: model file not found: absent.pth\n"),
+        ("import 2>&-", 2, ""),
+    ],
+)
+def test_output_that_goes_nowhere(videoinr: Runner, arguments: str, status: int, stderr: str) -> None:
+    done = videoinr.shell(arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", stderr)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="writes to what is always full")
+@pytest.mark.parametrize(("where", "problem"), [(">/dev/full", FULL), (">&-", CLOSED), (">&- 2>&-", "")])
+def test_import_that_can_say_nothing_is_done_all_the_same(videoinr: Runner, where: str, problem: str) -> None:
+    done = videoinr.shell(f"import {videoinr.checkpoint()} --name mine {where}")
+    stored = f"{problem}; mine: stored as {videoinr.models / 'mine.safetensors'}\n" if problem else ""
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", stored)
+    assert "mine " in videoinr("models").stdout
+
+
+@pytest.mark.parametrize(
+    "terminal", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}]
+)
+def test_terminal_without_the_letters(videoinr: Runner, terminal: dict[str, str]) -> None:
+    folder = str(videoinr.folder / "größe")
+    done = videoinr.shell(
+        f"import {videoinr.checkpoint()} --name mine --description 'Größe 大'", VIDEOINR_MODELS=folder
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    listed = videoinr.shell("models", VIDEOINR_MODELS=folder, **terminal)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert listed.stdout.splitlines()[-1].endswith(r"Gr\xf6\xdfe \u5927")
+    again = videoinr.shell("import a.pth --name mine --force", VIDEOINR_MODELS=folder, **terminal)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.startswith("mine: stored as ")
+
+
+def test_description_that_is_not_utf8(videoinr: Runner) -> None:
+    done = videoinr.shell(f"import {videoinr.checkpoint()} --name mine --description $'Gr\\xf6sse'")
+    assert (done.returncode, done.stderr) == (0, "")
+    listed = videoinr("models")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert listed.stdout.splitlines()[-1].endswith("  Grsse")
+
+
+def test_description_that_is_too_long(videoinr: Runner) -> None:
+    done = videoinr("import", videoinr.checkpoint(), "--name", "mine", "--description", "x" * 100_000)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "at most 65536 are possible; give a shorter description" in done.stderr
+    assert not videoinr.models.exists()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the size of files")

@@ -135,7 +135,7 @@ WORK: list[tuple[str, Call]] = [
         lambda core, clip, model: core.videoinr.Upscale(clip, fps_num=60, timecodes="nosuch.txt", model=model),
     ),
     (
-        "Upscale: timecodes file a?b.txt cannot be read: embedded null byte",
+        "Upscale: timecodes file a?b.txt cannot be read: no file can have this name, which contains a NUL character",
         lambda core, clip, model: core.videoinr.Upscale(clip, fps_num=60, timecodes="a\0b.txt", model=model),
     ),
     (
@@ -304,7 +304,7 @@ MODELS: list[tuple[str, bytes | None, str]] = [
     ("nosuch", None, "model 'nosuch' is not known (available: {available})"),
     ("{folder}/gone.safetensors", None, "model file not found: {folder}/gone.safetensors"),
     ("/proc/self/mem", None, "model file cannot be read: /proc/self/mem (Input/output error)"),
-    ("{folder}/empty.pth", b"", "{folder}/empty.pth is not a VideoINR checkpoint: {unreadable}"),
+    ("{folder}/empty.pth", b"", "{folder}/empty.pth is not a VideoINR checkpoint: it is empty"),
     ("{folder}/noise.safetensors", b"noise", "{folder}/noise.safetensors is not a VideoINR checkpoint: {unreadable}"),
     (
         "{folder}/cut.safetensors",

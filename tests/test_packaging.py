@@ -46,7 +46,7 @@ def test_the_wheel_is_for_one_platform_and_every_python() -> None:
     names = {
         re.split(r"[^\w-]", requirement)[0] for requirement in distribution.requires or [] if "extra" not in requirement
     }
-    assert names == {"vapoursynth", "torch", "numpy", "pyyaml", "safetensors"}
+    assert names == {"vapoursynth", "torch", "numpy", "platformdirs", "pyyaml", "safetensors"}
 
 
 @pytest.mark.skipif(not shutil.which("readelf"), reason="needs readelf")

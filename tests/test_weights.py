@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import importlib
 import json
+import lzma
 import os
 import pickle
 import resource
 import subprocess
 import sys
 import threading
+import warnings
 import weakref
 import zipfile
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -103,6 +107,81 @@ def test_networks_are_frozen_and_own_their_tensors(tensors: Tensors) -> None:
     assert torch.equal(picture(network), expected)
 
 
+@pytest.mark.parametrize(
+    ("wrap", "prefix"),
+    [
+        (lambda state: {"state_dict": state}, ""),
+        (lambda state: {"params": state}, "module."),
+        (lambda state: {"params_ema": state, "params": {"conv_first.weight": torch.zeros(2)}}, ""),
+        (lambda state: {"params_ema": {}, "params": state}, ""),
+        (
+            lambda state: {"epoch": 3, "best": -0.5, "seed": 1 << 70, "state_dict": state, "names": ["a", ("b", None)]},
+            "",
+        ),
+        (lambda state: {"G": {"net": OrderedDict(state)}, "D": {"x": torch.zeros(1)}}, "module.model."),
+        (
+            lambda state: {"model": state, "random": torch.get_rng_state(), "done": {1, 2}, "size": torch.Size([3])},
+            "net.",
+        ),
+        (
+            lambda state: {"generator": state, "seen": defaultdict(int, a=1), "psnr": np.float64(31.5)},
+            "_orig_mod.module.",
+        ),
+        (
+            lambda state: {
+                "state_dict": state,
+                "optimizer": optimizer_state(),
+                "scaler": torch.zeros(2, dtype=torch.half),
+            },
+            "",
+        ),
+    ],
+)
+def test_what_training_programs_save_around_tensors(
+    tmp_path: Path, tensors: Tensors, wrap: Callable[[object], Any], prefix: str
+) -> None:
+    saved = wrap({prefix + key: tensor for key, tensor in tensors.items()})
+    expected = picture(from_state_dict(tensors))
+    assert torch.equal(picture(from_state_dict(saved)), expected)
+    for path in (zipped(tmp_path / "a.pth", saved), legacy(tmp_path / "b.pth", saved)):
+        assert torch.equal(picture(load(path)), expected)
+
+
+def optimizer_state() -> dict[str, Any]:
+    layer = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(layer.parameters(), betas=(0.5, 0.99))
+    layer(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    return optimizer.state_dict()
+
+
+def test_parameters_views_and_shared_storages(tmp_path: Path, tensors: Tensors) -> None:
+    """Tensors need not be stored one by one and in order."""
+    flat = torch.cat([torch.zeros(3), *(tensor.flatten() for tensor in tensors.values())])
+    state, begin = {}, 3
+    for key, tensor in tensors.items():
+        view = flat[begin : begin + tensor.numel()].view(tensor.shape)
+        state[key] = torch.nn.Parameter(tensor.mT.contiguous().mT) if tensor.ndim == 2 else view
+        begin += tensor.numel()
+    expected = picture(from_state_dict(tensors))
+    for path in (zipped(tmp_path / "a.pth", state), legacy(tmp_path / "b.pth", state)):
+        assert torch.equal(picture(load(path)), expected)
+
+
+def test_double_precision_becomes_single(models_folder: Path, tmp_path: Path, tensors: Tensors) -> None:
+    double = {key: tensor.double() for key, tensor in tensors.items()}
+    expected = picture(from_state_dict(tensors))
+    assert torch.equal(picture(from_state_dict(double)), expected)
+    for make in (zipped, legacy, safe):
+        path = make(tmp_path / "a", double)
+        assert torch.equal(picture(load(path)), expected)
+        weights.import_model(path, "mine", replace=True)
+        assert torch.equal(picture(load("mine")), expected)
+        assert {t.dtype for t in safetensors.torch.load_file(models_folder / "mine.safetensors").values()} == {
+            torch.float32
+        }
+
+
 def test_safetensors_whose_length_looks_like_another_format(tmp_path: Path, tensors: Tensors) -> None:
     expected = picture(from_state_dict(tensors))
     data = safe(tmp_path / "a", tensors).read_bytes()
@@ -141,6 +220,18 @@ def with_(name: str, make: Callable[[torch.Tensor], torch.Tensor]) -> Change:
         (with_("conv_first.weight", lambda t: t[:0]), "tensor conv_first.weight has the impossible shape 0x3x3x3"),
         (with_("conv_first.bias", lambda t: t.int()), "tensor conv_first.bias is int32, expected floating point"),
         (with_("conv_first.bias", lambda t: t / 0), "tensor conv_first.bias holds values that are not finite"),
+        (
+            with_("conv_first.bias", lambda t: t.to(torch.complex64)),
+            "tensor conv_first.bias is complex64, expected floating point",
+        ),
+        (
+            with_("conv_first.bias", lambda t: t.to(torch.float8_e5m2)),
+            "tensor conv_first.bias is float8_e5m2, expected 16 to 64 bits",
+        ),
+        (
+            with_("fusion.bias", lambda t: t.double() + 1e39),
+            "tensor fusion.bias holds values that are too large for single precision",
+        ),
         (with_("surprise", lambda t: t), "tensor surprise is not known"),
     ],
 )
@@ -150,6 +241,41 @@ def test_tensors_that_do_not_fit(tensors: Tensors, change: Change, reason: str) 
     with pytest.raises(ModelError) as caught:
         from_state_dict(state)
     assert str(caught.value) == f"state dict is not a VideoINR checkpoint: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "reason"),
+    [
+        (torch.int64, "tensor fusion.bias is int64, expected floating point"),
+        (torch.bool, "tensor fusion.bias is bool, expected floating point"),
+        (torch.complex128, "tensor fusion.bias is complex128, expected floating point"),
+        (torch.float8_e4m3fn, r"something else than tensors beside them: 'fusion.bias' \(torch.float8_e4m3fn\)"),
+    ],
+)
+def test_files_of_tensors_that_are_not_floating_point(
+    models_folder: Path, tmp_path: Path, tensors: Tensors, dtype: torch.dtype, reason: str
+) -> None:
+    state = {**tensors, "fusion.bias": tensors["fusion.bias"].to(dtype)}
+    with pytest.raises(ModelError, match=reason):
+        weights.import_model(zipped(tmp_path / "a.pth", state), "mine")
+    if dtype != torch.complex128:  # which safetensors has not always had
+        with pytest.raises(ModelError, match=r"tensor fusion.bias is \w+, not F32, F16, BF16 or F64"):
+            weights.import_model(safe(tmp_path / "a.safetensors", state), "mine")
+    assert not models_folder.exists()
+
+
+def test_values_too_large_for_half_precision(tmp_path: Path, tensors: Tensors) -> None:
+    path = zipped(tmp_path / "a.pth", {**tensors, "fusion.bias": tensors["fusion.bias"] + 1e5})
+    load(path)
+    with pytest.raises(ModelError, match=r"tensor fusion.bias of the model holds values that are too large for half"):
+        load(path, dtype=torch.float16)
+
+
+def test_arrays_that_are_no_tensors(tensors: Tensors) -> None:
+    swapped = tensors["fusion.bias"].numpy().astype(">f4")
+    for array in (np.array(["a"]), np.array([None]), swapped, np.zeros(16, np.longdouble)):
+        with pytest.raises(ModelError, match=r"^state dict is not a VideoINR checkpoint: "):
+            from_state_dict({**tensors, "fusion.bias": array})
 
 
 def test_report_lists_everything(tensors: Tensors) -> None:
@@ -219,6 +345,159 @@ def test_pickles_are_never_run(tmp_path: Path, tensors: Tensors, save: Callable[
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.parametrize("save", [zipped, legacy])
+@pytest.mark.parametrize(
+    ("saved", "reason"),
+    [
+        ({}, "it holds no state dict"),
+        (torch.zeros(2), "it holds no state dict but tensor"),
+        ([{"a": torch.zeros(2)}], "it holds no state dict but list"),
+        ({"epoch": 3, "lr": 0.1}, "it holds no state dict, only: 'epoch' (int), 'lr' (float)"),
+        ({"weights_of_mine": {"a": torch.zeros(2)}}, "it holds no state dict, only: 'weights_of_mine' (dict)"),
+        ({"state_dict": {"a": torch.zeros(2), "step": 3}}, "something else than tensors beside them: 'step' (int)"),
+        (
+            {"a": torch.zeros(2), 3: torch.zeros(2)},
+            "something else than tensors beside them: a key of int (tensor)",
+        ),
+        ({"state_dict": {"a": torch.zeros(2)}, "of": Path("a")}, "it contains code or objects (pathlib"),
+        ({"state_dict": {"a": torch.zeros(2)}}, "its tensors are not those of any known network"),
+    ],
+)
+def test_what_is_in_the_way_is_named(
+    tmp_path: Path, save: Callable[[Path, object], Path], saved: object, reason: str
+) -> None:
+    path = save(tmp_path / "a.pth", saved)
+    with pytest.raises(ModelError) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path} is not a VideoINR checkpoint: ")
+    assert reason in str(caught.value)
+
+
+def test_wrapper_that_holds_itself() -> None:
+    saved: dict[str, object] = {}
+    saved["state_dict"] = saved
+    with pytest.raises(ModelError, match=r"no state dict, only: 'state_dict' \(dict\)"):
+        from_state_dict(saved)
+
+
+def test_whole_network_instead_of_its_tensors(tmp_path: Path) -> None:
+    with pytest.raises(
+        ModelError, match=r"it contains code or objects \(torch.* Linear\).*; save the network's state_dict"
+    ):
+        load(zipped(tmp_path / "a.pth", torch.nn.Linear(2, 2)))
+
+
+PAGE = b"<!DOCTYPE html>\n<html><head><title>404</title></head></html>"
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 45096803\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "it is empty"),
+        (PAGE, "it is a web page (HTML), not a checkpoint; download the file itself"),
+        (b"\xef\xbb\xbf\r\n  <HTML lang=en>" + bytes(range(32, 127)) * 30, "it is a web page (HTML)"),
+        (PAGE.decode().encode("utf-16"), "it is a web page (HTML)"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "it is XML"),
+        (b'{"error": "Repository not found"}', "it is JSON"),
+        (b'[{"a":"{"}, {}, {}]', "it is JSON"),
+        (b"Access denied.\nTry again later.\n", "it is a text file"),
+        (POINTER, "it is a Git LFS pointer, not the file itself; fetch that with 'git lfs pull'"),
+        (b"/annex/objects/SHA256E-s45096803--4d7a.pth\n", "it is a git-annex pointer"),
+        (b"7z\xbc\xaf\x27\x1c\x00\x04" + bytes(50), "it is a 7z archive; unpack it"),
+        (b"Rar!\x1a\x07\x01\x00" + bytes(50), "it is a RAR archive; unpack it"),
+        (gzip.compress(b"hello" * 50), "it is compressed with gzip; unpack it"),
+        (lzma.compress(b"hello" * 50), "it is compressed with xz; unpack it"),
+        (b"a.pth".ljust(257, b"\0") + b"ustar\x0000" + bytes(800), "it is a tar archive; unpack it"),
+        (b"\x08\x07\x12\x07pytorch\x1a\x052.1.0" + bytes(50), "it is an ONNX model"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(50), "it is an HDF5 file"),
+        (b"PK\x05\x06" + bytes(18), "it is a zip archive that holds no state dict but nothing"),
+        (b"PK\x03\x04" + bytes(50), "its archive is truncated or damaged"),
+    ],
+)
+def test_files_that_are_no_checkpoint_are_called_what_they_are(tmp_path: Path, data: bytes, reason: str) -> None:
+    path = tmp_path / "latest_G.pth"
+    path.write_bytes(data)
+    with pytest.raises(ModelError) as caught:
+        load(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path} is not a VideoINR checkpoint: {reason}")
+    assert message.isprintable()
+
+
+def test_torchscript(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch no longer wants anyone to make such files
+        torch.jit.script(torch.nn.Linear(2, 2)).save(path)  # type: ignore[no-untyped-call]
+    with pytest.raises(ModelError, match="it is a TorchScript program, which is code"):
+        load(path)
+
+
+def archive(path: Path, pickled: bytes, **values: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("archive/data.pkl", pickled)
+        for key, data in values.items():
+            file.writestr(f"archive/data/{key}", data)
+    return path
+
+
+def tensor_pickle(count: int, offset: int, size: int, stride: int) -> bytes:
+    """What torch writes of {"a": tensor}, with numbers of one's own."""
+
+    def number(value: int) -> bytes:
+        return b"\x8a\x10" + value.to_bytes(16, "little", signed=True)
+
+    storage = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0kX\3\0\0\0cpu" + number(count) + b"tQ"
+    layout = number(offset) + number(size) + b"\x85" + number(stride) + b"\x85"
+    call = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + layout + b"\x89ccollections\nOrderedDict\n)RtR"
+    return b"\x80\2}X\1\0\0\0a" + call + b"s."
+
+
+@pytest.mark.parametrize(
+    ("pickled", "reason"),
+    [
+        (tensor_pickle(4, 0, 4, 1), "its tensors are not those of any known network"),  # as it should be
+        (tensor_pickle(5, 0, 4, 1), "a storage has 16 bytes, expected 20"),
+        (tensor_pickle(1 << 60, 0, 4, 1), "a storage has 16 bytes"),
+        (tensor_pickle(4, 1, 4, 1), "larger than what it is stored in"),
+        (tensor_pickle(4, 0, 4, 2), "larger than what it is stored in"),
+        (tensor_pickle(4, 0, 1 << 39, 0), "larger than the file"),
+        (tensor_pickle(4, 0, 1 << 100, 0), "no possible size"),
+        (tensor_pickle(4, 0, 1, 1 << 100), "no possible size"),
+        (tensor_pickle(4, 0, 4, -1), "no possible size"),
+        (tensor_pickle(4, -1, 4, 1), "no possible size"),
+        (tensor_pickle(4, 0, 4, 1).replace(b"kX\3", b"jX\3"), "archive/data/j"),
+        (tensor_pickle(4, 0, 4, 1).replace(b"FloatS", b"QInt8S"), "of a kind that no network here has"),
+        (b"\x80\2}" + b")" + b"\x85" * 500_000 + b"Ns.", "a key of tuple"),  # whose hash would overflow the stack
+        (b"\x80\2}" + b"".join(b"\x8a\x0a" + (k * ((1 << 61) - 1)).to_bytes(10, "little") + b"Ns" for k in range(9**5))
+         + b".", "a key of int"),  # whose hashes are all the same
+        (b"\x80\2" + b"}" * 500_000 + b".", "it holds no state dict"),
+        (b"\x80\2N", "its pickle is damaged"),
+        (b"\x80\2.", "its pickle is damaged"),
+        (b"\x80\2h\7.", "its pickle is damaged"),
+        (b"\x80\2}NR.", "its pickle is damaged"),
+        (b"\x80\4\x8c\5posix\x8c\6system\x93\x8c\4true\x85R.", r"code or objects \(posix system\)"),
+        (b"\x80\2(cposix\nsystem\nX\4\0\0\0truetR.", r"code or objects \(posix system\)"),
+        (b"\x80\2cbuiltins\nbytearray\n\x8a\5\0\0\0\0\x40\x85R.", r"code or objects \(builtins bytearray\)"),
+        (b"\x80\2\x82\1.", r"code or objects \(EXT1\)"),
+        (b"\x80\2(itorch\nSize\n.", r"code or objects \(INST\)"),
+    ],
+)  # fmt: skip
+def test_pickles_that_promise_too_much(tmp_path: Path, pickled: bytes, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason):
+        load(archive(tmp_path / "a.pth", pickled, k=bytes(16)))
+
+
+def test_values_that_were_damaged_on_their_way(tmp_path: Path, tensors: Tensors) -> None:
+    path = zipped(tmp_path / "a.pth", tensors)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match="its archive is truncated or damaged"):
+        load(path)
+
+
 def test_plain_pickle(tmp_path: Path) -> None:
     path = tmp_path / "plain.pth"
     path.write_bytes(pickle.dumps({"conv_first.weight": [1, 2, 3]}, protocol=2))
@@ -272,7 +551,6 @@ def entry(shape: list[int], begin: int, end: int, dtype: str = "F32") -> dict[st
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "truncated or not in the safetensors format"),
         (b"hello", "truncated or not in the safetensors format"),
         ((1 << 62).to_bytes(8, "little") + b"{}", "truncated or not"),
         (header(b"{"), "not valid JSON"),
@@ -318,10 +596,17 @@ def test_places_that_are_no_file(tmp_path: Path) -> None:
     for path in (pipe, tmp_path, Path("/dev/zero")):
         with pytest.raises(ModelError, match="not a regular file"):
             load(path)
+    with pytest.raises(ModelError, match=r"cannot be read: .* \(a folder, not a regular file\)$"):
+        load(tmp_path)
     with pytest.raises(ModelError, match="model file not found"):
         load(tmp_path / "absent.pth")
-    with pytest.raises(ModelError, match="model file cannot be read"):
-        load("nul\0byte.pth")
+    for name, what in (("nul\0byte.pth", "a NUL character"), ("half\ud800.pth", "a character that no text has")):
+        with pytest.raises(
+            ModelError, match=rf"cannot be read: .* \(no file can have this name, which contains {what}\)"
+        ):
+            load(name)
+    with pytest.raises(ModelError, match=r"\(File name too long\)$"):
+        load("x" * 5000 + ".pth")
 
 
 def test_hostile_files_stay_within_bounded_memory(tmp_path: Path, tensors: Tensors) -> None:
@@ -332,8 +617,8 @@ def test_hostile_files_stay_within_bounded_memory(tmp_path: Path, tensors: Tenso
     absurd.write_bytes(header({"conv_first.weight": entry([1 << 40], 0, 1 << 42)}, bytes(8)))
     script = f"""
 import resource
-from vs_videoinr import VideoINR, ModelError
-VideoINR.config_from_shapes  # imports torch
+from vs_videoinr import ModelError, load
+load  # imports torch
 pages = int(open('/proc/self/statm').read().split()[0])
 limit = pages * resource.getpagesize() + 300_000_000
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -394,7 +679,159 @@ def test_failed_import_leaves_nothing(models_folder: Path, tmp_path: Path, tenso
     (models_folder / "mine.yaml").mkdir()  # the card cannot take this place
     with pytest.raises(ModelError, match="cannot be stored"):
         weights.import_model(zipped(tmp_path / "a.pth", tensors), "mine", replace=True)
+    assert [path.name for path in models_folder.iterdir()] == ["mine.yaml"]
+
+
+DESCRIPTIONS = [
+    "one\nof two lines\n\n",
+    " \t blank at both ends \t ",
+    "\0 \x07 \x1b[2J \x7f \x9f",
+    "next\x85line, \u2028 and \u2029 \ufeff BOM \ufffe",
+    "\ufefffirst",
+    "half \ud800 and \udcff of a character",
+    "Größe 大 😀 e\u0301 \u202e",
+    "12345",
+    "0o17",
+    "1e3",
+    "true",
+    "null",
+    "~",
+    "---",
+    "...",
+    "- a: [b, {c: &d *e}] # f",
+    "!!python/object:os.system",
+    "? key\n: value",
+    "'\"\\",
+    "%TAG ! x",
+    "2026-11-26",
+    "x" * 5000 + " " + "y " * 5000,
+    "é" * 25_000,
+]
+
+
+@pytest.mark.usefixtures("models_folder")
+def test_any_description_can_be_read_again(tmp_path: Path, tensors: Tensors) -> None:
+    path = zipped(tmp_path / "a\n\x85\x1b: 大 \udcff.pth", tensors)
+    for description in DESCRIPTIONS:
+        model = weights.import_model(path, "mine", description, replace=True)
+        assert model.card().description == description
+    load("mine")
+
+
+@pytest.mark.parametrize("description", ["x" * 100_000, "x" * 65_500, "é" * 33_000, "\x1b" * 33_000, "\n" * 70_000])
+def test_description_that_is_too_long(models_folder: Path, tmp_path: Path, tensors: Tensors, description: str) -> None:
+    with pytest.raises(
+        ModelError, match=r"would have \d+ bytes, at most 65536 are possible; give a shorter description"
+    ):
+        weights.import_model(zipped(tmp_path / "a.pth", tensors), "mine", description)
+    assert not models_folder.exists()
+
+
+def test_the_same_tensors_give_the_same_file(models_folder: Path, tmp_path: Path, tensors: Tensors) -> None:
+    backwards = dict(reversed(tensors.items()))
+    metadata = {"settings": "{}", "architecture": "videoinr", "by": "me"}
+    paths = [
+        zipped(tmp_path / "a.pth", tensors),
+        zipped(tmp_path / "b.pth", {"params": {f"module.{key}": tensor for key, tensor in backwards.items()}}),
+        legacy(tmp_path / "c.pth", backwards),
+        safe(tmp_path / "d.safetensors", backwards, metadata),
+        zipped(tmp_path / "e.pth", {key: tensor.double() for key, tensor in tensors.items()}),
+    ]
+    files = set()
+    for path in paths * 3:
+        model = weights.import_model(path, "mine", replace=True)
+        files.add(model.weights.read_bytes())
+    assert len(files) == 1
+    weights.import_model(models_folder / "mine.safetensors", "again")
+    assert (models_folder / "again.safetensors").read_bytes() in files
+
+
+# While others write
+
+
+def scaled(tensors: Tensors, factor: float) -> Tensors:
+    return {key: tensor * factor for key, tensor in tensors.items()}
+
+
+def test_loading_while_the_model_is_replaced(models_folder: Path, tmp_path: Path, tensors: Tensors) -> None:
+    paths = [zipped(tmp_path / f"{n}.pth", scaled(tensors, 1 + n)) for n in range(2)]
+    for n, path in enumerate([*paths, paths[0]]):
+        weights.import_model(path, ("first", "second", "mine")[n])
+    networks = load("first"), load("second")
+    stop = threading.Event()
+
+    def replace() -> None:
+        while not stop.is_set():
+            for path in paths:
+                weights.import_model(path, "mine", replace=True)
+
+    threads = [threading.Thread(target=replace) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(100):
+            assert load("mine") in networks
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert len(list(models_folder.iterdir())) == 6  # weights and card of each
+
+
+@pytest.mark.usefixtures("models_folder")
+def test_of_many_imports_at_once_one_gets_the_name(tmp_path: Path, tensors: Tensors) -> None:
+    paths = [zipped(tmp_path / f"{n}.pth", scaled(tensors, 1 + n)) for n in range(6)]
+    stored, refused = [], []
+
+    def store(path: Path) -> None:
+        try:
+            stored.append((path, weights.import_model(path, "mine")))
+        except ModelError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=store, args=[path]) for path in paths]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused == ["model 'mine' exists already"] * 5
+    assert torch.equal(picture(load("mine")), picture(load(stored[0][0])))
+
+
+@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("end", ["os._exit(9)", "raise KeyboardInterrupt"])
+def test_import_that_is_ended_leaves_a_model_that_loads(
+    models_folder: Path, tmp_path: Path, tensors: Tensors, step: int, end: str
+) -> None:
+    """Whether it is killed or interrupted before its first, second, ... file gets its name."""
+    old, new = (zipped(tmp_path / f"{factor}.pth", scaled(tensors, factor)) for factor in (1, 2))
+    weights.import_model(old, "mine", "old")
+    script = f"""
+import os, sys
+from vs_videoinr import cli, weights
+steps = {step}
+def stop(event, arguments):
+    global steps
+    if event == "os.rename":
+        steps -= 1
+        if steps == -1:
+            {end}
+sys.addaudithook(stop)
+sys.exit(cli.main(["import", {str(new)!r}, "--name", "mine", "--description", "new", "--force"]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    ended = 9 if "exit" in end else 130
+    assert (done.returncode, done.stderr) == (ended if step < 3 else 0, "")
+    description = catalogue.models()[-1].card().description
+    expected = picture(load({"old": old, "new": new}[description]))
+    assert torch.equal(picture(load("mine")), expected)
+    if ended == 130 and step != 2:  # there was time to put things in order; unless that was interrupted
+        assert sorted(path.name for path in models_folder.iterdir()) == ["mine.safetensors", "mine.yaml"]
+    weights.import_model(old, "mine", replace=True)
     assert sorted(path.name for path in models_folder.iterdir()) == ["mine.safetensors", "mine.yaml"]
+
+
+# What a card may say
 
 
 @pytest.mark.usefixtures("models_folder")
@@ -423,6 +860,7 @@ LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
         ("architecture: videoinr\nsha256: x\nextra: 1\n", "'extra' is not known"),
         ("!!python/object/apply:os.mkdir [executed]", "is not valid"),
         (LAUGHS, "aliases are not allowed"),
+        ("architecture: videoinr\nsha256: ../../x\n", "sha256 is not a checksum"),
         ("[" * 20_000, "nested too deeply"),
         ("x" * 100_000, "too large"),
         (b"\xff\xfe\x00", "is not valid"),
@@ -443,6 +881,63 @@ def test_bundled_names_cannot_be_taken(tmp_path: Path, tensors: Tensors) -> None
     for name in bundled:
         with pytest.raises(ModelError, match="belongs to a bundled model"):
             weights.import_model(path, name, replace=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "setresuid") or os.getuid() != 0, reason="becomes a user who is not known")
+@pytest.mark.parametrize("others", [{}, {"HOME": "relative", "XDG_DATA_HOME": "relative"}])
+def test_user_without_a_home(tmp_path: Path, tensors: Tensors, others: dict[str, str]) -> None:
+    """As in containers that run as a number without a name."""
+    path = zipped(tmp_path / "a.pth", tensors)
+    hidden = {"HOME", "XDG_DATA_HOME", catalogue.FOLDER_VARIABLE}
+    homeless = {key: text for key, text in os.environ.items() if key not in hidden} | others
+
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *arguments]
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=tmp_path,
+            env=homeless | {"PYTHONPATH": str(Path(catalogue.__file__).parents[1])} | variables,
+            preexec_fn=lambda: os.setresuid(123_456, 0, 0),
+        )
+
+    script = """
+from vs_videoinr import load
+from vs_videoinr.plugin import entry
+load("lite")
+print(*entry.version()["models"], sep="\\n")
+"""
+    loaded = run("-c", script)
+    assert loaded.stderr == ""
+    assert [line.split()[0] for line in loaded.stdout.splitlines()] == ["lite", "standard"]
+    listed = run("-m", "vs_videoinr.cli", "models")
+    assert (listed.returncode, listed.stderr, len(listed.stdout.splitlines())) == (0, "", 3)
+    storing = ["-m", "vs_videoinr.cli", "import", str(path), "--name", "mine"]
+    refused = run(*storing)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == (
+        "videoinr: there is no home directory to store models in; set VIDEOINR_MODELS to a folder for them\n"
+    )
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.pth"]
+    stored = run(*storing, VIDEOINR_MODELS=str(tmp_path / "models"))
+    assert (stored.returncode, stored.stderr) == (0, "")
+    assert (tmp_path / "models" / "mine.yaml").exists()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="is about where Linux keeps data")
+def test_where_imported_models_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(catalogue.FOLDER_VARIABLE, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for other in ("", "not/absolute"):
+        monkeypatch.setenv("XDG_DATA_HOME", other)
+        assert catalogue.user_folder() == tmp_path / ".local/share/videoinr/models"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert catalogue.user_folder() == tmp_path / "data/videoinr/models"
+    monkeypatch.setenv(catalogue.FOLDER_VARIABLE, str(tmp_path / "mine"))
+    assert catalogue.user_folder() == tmp_path / "mine"
 
 
 def test_saved_network_comes_back_with_its_settings(tmp_path: Path, tensors: Tensors) -> None:

@@ -1,35 +1,79 @@
 """Reading a checkpoint file into tensors, whoever made it: bounded memory, nothing executed.
 
 Two formats: safetensors, and what `torch.save` writes (both its present zip archive and the one before torch 1.6, which
-the published checkpoint's time used). The latter is read by `torch.load(weights_only=True)` alone, after its pickle has
-been looked through, opcode by opcode and without running it, for anything that a table of tensors does not need.
+the published checkpoint's time used). The latter's pickle is read by `vs_videoinr.pickles`, which runs nothing, and
+tensors are made once the file is known to hold all of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import pickletools
+import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
+from vs_videoinr import pickles
 from vs_videoinr.errors import ModelError
 from vs_videoinr.headers import MAX_TENSORS, open_regular, read_header
+from vs_videoinr.pickles import Opaque, Storage, StoredTensor
 
 _MAX_PICKLE_BYTES = 4 << 20
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
-#: What the pickle of a state dict names. Without `builtins.bytearray` and the like, which `weights_only` also allows,
-#: nothing in it can ask for memory that the file does not hold.
-_ALLOWED = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"} | {
-    f"torch {kind}Storage" for kind in ("Float", "Half", "BFloat16", "Double", "Long", "Int")
+_DTYPES = {
+    "Float": torch.float32,
+    "Half": torch.float16,
+    "BFloat16": torch.bfloat16,
+    "Double": torch.float64,
+    "Long": torch.int64,
+    "Int": torch.int32,
+    "Short": torch.int16,
+    "Char": torch.int8,
+    "Byte": torch.uint8,
+    "Bool": torch.bool,
+    "ComplexFloat": torch.complex64,
+    "ComplexDouble": torch.complex128,
+}
+
+#: Where training programs keep a network's tensors, beside what else they save; those averaged over time come first.
+_WRAPPERS = (
+    "params_ema",
+    "params",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "network",
+    "net",
+    "generator",
+    "netG",
+    "G",
+)
+_MAX_WRAPPERS = 8
+
+_UNPACK = "unpack it and give the checkpoint that is in it"
+
+#: What files begin with that are taken for checkpoints by mistake, and what helps.
+_MISTAKEN = {
+    b"version https://git-lfs": "it is a Git LFS pointer, not the file itself; fetch that with 'git lfs pull'",
+    b"/annex/objects/": "it is a git-annex pointer, not the file itself; fetch that with 'git annex get'",
+    b"7z\xbc\xaf\x27\x1c": f"it is a 7z archive; {_UNPACK}",
+    b"Rar!\x1a\x07": f"it is a RAR archive; {_UNPACK}",
+    b"\x1f\x8b\x08": f"it is compressed with gzip; {_UNPACK}",
+    b"BZh": f"it is compressed with bzip2; {_UNPACK}",
+    b"\xfd7zXZ\0": f"it is compressed with xz; {_UNPACK}",
+    b"\x28\xb5\x2f\xfd": f"it is compressed with zstd; {_UNPACK}",
+    b"\x89HDF\r\n": "it is an HDF5 file, as Keras writes it, not a checkpoint of torch",
+    b"\x93NUMPY": "it is a NumPy array, not a checkpoint of torch",
+    b"GGUF": "it is a GGUF file, not a checkpoint of torch",
 }
 
 
@@ -49,7 +93,7 @@ class Checkpoint:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read a .safetensors file or a state dict that `torch.save` wrote; the contents tell which.
+    """Read a .safetensors file, or tensors that `torch.save` wrote; the contents tell which.
 
     Raises:
         ModelError: The file cannot be read, is too large or is neither.
@@ -60,16 +104,7 @@ def read(path: Path) -> Checkpoint:
         except OSError as error:
             raise ModelError(f"model file cannot be read: {path} ({error.strerror})") from None
     try:
-        metadata: Mapping[str, str] = {}
-        if data[8:9] != b"{" and data[:2] == b"PK":
-            _check_archive(data)
-            tensors = _torch_load(data)
-        elif data[8:9] != b"{" and data[:1] == b"\x80":
-            _check_legacy(data)
-            tensors = _torch_load(data)
-        else:  # eight bytes of length, which may look like anything, and then JSON
-            metadata = read_header(io.BytesIO(data)).metadata
-            tensors = safetensors.torch.load(data)
+        tensors, metadata = _contents(data)
     except (ModelError, safetensors.SafetensorError) as error:
         raise ModelError(f"{path} is not a VideoINR checkpoint: {error}") from None
     return Checkpoint(tensors, metadata, sha256(data))
@@ -80,75 +115,169 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _check_archive(data: bytes) -> None:
-    """Refuse a zip archive that `torch.save` would not write, or that is larger inside than outside."""
+def unwrapped(value: object, tensor: type | tuple[type, ...]) -> dict[str, Any]:
+    """Return the named tensors in what a training program saved: `value` itself, or what it holds under a usual name.
+
+    Args:
+        value: A table of tensors, or one that holds it, however deep, beside other things.
+        tensor: What counts as a tensor.
+
+    Raises:
+        ModelError: There is none, or something else is in it; the message is the reason, and names what is in the way.
+    """
+    for _ in range(_MAX_WRAPPERS):
+        if not isinstance(value, Mapping):
+            break
+        inside = [value[name] for name in _WRAPPERS if isinstance(value.get(name), Mapping) and value[name]]
+        if not inside:
+            break
+        value = inside[0]
+    if not isinstance(value, Mapping):
+        raise ModelError(f"it holds no state dict but {_type(value)}")
+    found = {name: item for name, item in value.items() if isinstance(name, str) and isinstance(item, tensor)}
+    if len(found) < len(value):
+        what = "something else than tensors beside them" if found else "no state dict, only"
+        others = [f"{_key(name)} ({_type(item)})" for name, item in value.items() if name not in found]
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        raise ModelError(f"it holds {what}: {', '.join(others[:5])}{more}")
+    return found
+
+
+def _key(name: object) -> str:
+    return repr(name[:80]) if isinstance(name, str) else f"a key of {_type(name)}"
+
+
+def _type(value: object) -> str:
+    if isinstance(value, StoredTensor):
+        return "tensor"
+    return value.name.replace(" ", ".") if isinstance(value, Opaque) else type(value).__name__
+
+
+def _contents(data: bytes) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+    if data[8:9] != b"{":  # of safetensors: eight bytes of length, which may look like anything, and then JSON
+        if data[:2] == b"PK":
+            return _from_archive(data), {}
+        if data[:1] == b"\x80":
+            return _from_legacy(data), {}
+    if int.from_bytes(data[:8], "little") > len(data) - 8 and (mistaken := _mistaken(data)) is not None:
+        raise ModelError(mistaken)
+    metadata = read_header(io.BytesIO(data)).metadata
+    return safetensors.torch.load(data), metadata
+
+
+def _mistaken(data: bytes) -> str | None:
+    """What a file is that is no checkpoint at all, where it is known."""
+    if not data:
+        return "it is empty"
+    for beginning, what in _MISTAKEN.items():
+        if data.startswith(beginning):
+            return what
+    if data[257:262] == b"ustar":
+        return f"it is a tar archive; {_UNPACK}"
+    # what ONNX files begin with: a version, and the name of who made them
+    if len(data) > 4 and data[0] == 8 and data[2] == 0x12 and data[4 : 4 + data[3]].isalnum():
+        return "it is an ONNX model, not a checkpoint of torch"
+    start = data[:1024]
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Windows writes it
+        start = start[: len(start) // 2 * 2].decode("utf-16", "replace").encode()
+    if any(byte < 32 and byte not in b"\t\n\f\r" for byte in start):
+        return None
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if b"<html" in text or text.startswith((b"<!doctype html", b"<head", b"<body", b"<script")):
+        return "it is a web page (HTML), not a checkpoint; download the file itself"
+    for beginning, what in {b"<": "XML", b"{": "JSON", b"[": "JSON"}.items():
+        if text.startswith(beginning):
+            return f"it is {what}, not a checkpoint; download the file itself"
+    return "it is a text file, not a checkpoint" if b"\n" in text else None
+
+
+def _from_archive(data: bytes) -> dict[str, Tensor]:
+    """Tensors of a zip archive, but of none that `torch.save` would not write or that is larger inside than outside."""
     if data.count(b"PK\x01\x02") > MAX_TENSORS:  # more directory entries than this are not even listed
         raise ModelError("its archive has too many members")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-            if any(member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in members):
-                raise ModelError("its archive is compressed or encrypted")
-            if sum(member.file_size for member in members) > len(data):
-                raise ModelError("its archive claims to hold more than the file")
-            pickles = [member for member in members if member.filename.endswith("data.pkl")]
-            if len(pickles) != 1 or pickles[0].file_size > _MAX_PICKLE_BYTES:
-                raise ModelError("its archive holds no state dict")
-            pickled = archive.read(pickles[0])
+            pickled = _pickle_in(archive, len(data))
+            folder = pickled.filename.removesuffix("data.pkl")
+            if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") != b"little":
+                raise ModelError("it was saved on a machine of another byte order")
+            value, _ = pickles.read(io.BytesIO(archive.read(pickled)))
+            return _tensors(value, lambda storage: archive.read(f"{folder}data/{storage.key}"), len(data))
     # zipfile answers broken archives with whatever the broken field leads to
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError, OverflowError) as error:
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, NotImplementedError, OverflowError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"its archive is damaged ({error})") from None
-    _check_pickle(io.BytesIO(pickled), len(data))
+        raise ModelError(f"its archive is truncated or damaged ({error})") from None
 
 
-def _check_legacy(data: bytes) -> None:
-    """Refuse a file of the old format whose pickles are not: magic number, version, machine, state dict, keys."""
+def _pickle_in(archive: zipfile.ZipFile, size: int) -> zipfile.ZipInfo:
+    members = archive.infolist()
+    names = [member.filename for member in members]
+    pickled = [member for member in members if member.filename.endswith("data.pkl")]
+    if not pickled:
+        inside = ", ".join(names[:3]) or "nothing"
+        raise ModelError(f"it is a zip archive that holds no state dict but {inside}; {_UNPACK}")
+    if any("/code/" in name or name.endswith("/constants.pkl") for name in names):
+        raise ModelError("it is a TorchScript program, which is code; save the network's state_dict() instead")
+    if any(member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in members):
+        raise ModelError("its archive is compressed or encrypted")
+    if sum(member.file_size for member in members) > size:
+        raise ModelError("its archive claims to hold more than the file")
+    if len(pickled) != 1:
+        raise ModelError(f"its archive holds {len(pickled)} pickles")
+    if pickled[0].file_size > _MAX_PICKLE_BYTES:
+        raise ModelError(f"its pickle has {pickled[0].file_size} bytes, more than any state dict needs")
+    return pickled[0]
+
+
+def _from_legacy(data: bytes) -> dict[str, Tensor]:
+    """Tensors of a file of the old format: pickles of magic number, version, machine, state dict, keys; then values."""
     stream = io.BytesIO(data[:_MAX_PICKLE_BYTES])
-    if _check_pickle(stream, _LEGACY_MAGIC) != _LEGACY_MAGIC:
+    if pickles.read(stream)[0] != _LEGACY_MAGIC:
         raise ModelError("it is a pickle of something else")
-    for _ in range(4):
-        _check_pickle(stream, len(data))
+    pickles.read(stream)
+    machine, _ = pickles.read(stream)
+    if not isinstance(machine, dict) or machine.get("little_endian") is not True:
+        raise ModelError("it was saved on a machine of another byte order")
+    value, storages = pickles.read(stream)
+    keys, _ = pickles.read(stream)
+    position, places = stream.tell(), {}
+    for key in keys if isinstance(keys, list) else []:
+        storage = storages.get(key) if isinstance(key, str) else None
+        if storage is None or storage.kind not in _DTYPES:
+            raise ModelError("it holds values of an unknown kind")
+        begin = position + 8
+        count = int.from_bytes(data[position:begin], "little")
+        position = begin + count * _DTYPES[storage.kind].itemsize
+        if position > len(data):
+            raise ModelError("it is truncated")
+        places[key] = slice(begin, position)
+    return _tensors(value, lambda storage: data[places.get(storage.key, slice(0))], len(data))
 
 
-def _check_pickle(stream: io.BytesIO, largest: int) -> int:
-    """Look through one pickle without running it; return the last whole number in it.
-
-    No size, stride or count in a state dict is larger than the file, and hardly anything is named in it.
-    """
-    last = 0
-    try:
-        for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name == "GLOBAL":
-                if argument not in _ALLOWED:
-                    raise ModelError(f"it contains code or objects ({str(argument)[:80]}), not only tensors")
-            elif opcode.name in {"STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"}:
-                raise ModelError(f"it contains code or objects ({opcode.name}), not only tensors")
-            elif isinstance(argument, int):
-                if not 0 <= argument <= largest:
-                    raise ModelError(f"it asks for {argument} of something, more than the file can hold")
-                last = argument
-    except ModelError:
-        raise
-    except ValueError as error:
-        raise ModelError(f"its pickle is damaged ({error})") from None
-    return last
-
-
-def _torch_load(data: bytes) -> Mapping[str, Tensor]:
-    try:
-        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # anything can come out of a damaged stream; none of it was executed
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"torch cannot read it ({reason[0][:200]})") from None
-    if not isinstance(loaded, dict) or not loaded:
+def _tensors(value: object, values_of: Callable[[Storage], bytes], size: int) -> dict[str, Tensor]:
+    """Make the tensors of a pickle's state dict, of a file of `size` bytes."""
+    described: dict[str, StoredTensor] = unwrapped(value, StoredTensor)
+    if not described:
         raise ModelError("it holds no state dict")
     total = 0
-    for name, tensor in loaded.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
-            raise ModelError("it holds something else than named tensors")
-        total += tensor.numel() * tensor.element_size()
-    if total > 4 * len(data):  # stride 0 makes a tensor of any size from one value; shared tensors are legitimate
+    for name, tensor in described.items():
+        if tensor.storage.kind not in _DTYPES:
+            raise ModelError(f"tensor {name} is of a kind that no network here has ({tensor.storage.kind})")
+        steps = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.strides, strict=True))
+        if 0 not in tensor.shape and tensor.offset + steps >= tensor.storage.count:
+            raise ModelError(f"tensor {name} is larger than what it is stored in")
+        total += math.prod(max(1, n) for n in tensor.shape) * _DTYPES[tensor.storage.kind].itemsize
+    if total > 4 * size:  # stride 0 makes a tensor of any size from one value; shared tensors are legitimate
         raise ModelError("its tensors are larger than the file")
-    return loaded
+    stored: dict[Storage, Tensor] = {}
+    for storage in {tensor.storage for tensor in described.values()}:
+        values, dtype = bytearray(values_of(storage)), _DTYPES[storage.kind]
+        expected = storage.count * dtype.itemsize
+        if len(values) != expected:
+            raise ModelError(f"it is damaged: a storage has {len(values)} bytes, expected {expected}")
+        stored[storage] = torch.frombuffer(values, dtype=dtype) if values else torch.empty(0, dtype=dtype)
+    return {
+        name: stored[tensor.storage].as_strided(tensor.shape, tensor.strides, tensor.offset)
+        for name, tensor in described.items()
+    }

@@ -27,4 +27,5 @@ class ModelError(ValueError):
 
 def _line(text: str) -> str:
     line = "".join(character if character.isprintable() else "?" for character in text)
-    return line if len(line) <= _MAX_LENGTH else line[: _MAX_LENGTH - 1] + "…"
+    half = _MAX_LENGTH // 2
+    return line if len(line) <= _MAX_LENGTH else f"{line[:half]}…{line[1 - half :]}"  # how it ends is the reason

@@ -15,11 +15,14 @@ def open_regular(path: Path, limit: int) -> BinaryIO:
     Raises:
         OSError: It does not exist, cannot be opened, is none, or is too large (errno is EFBIG); `strerror` says why.
     """
+    if path.is_dir():  # which Windows only says that it may not open
+        raise OSError(errno.EISDIR, "a folder, not a regular file")
     try:
         # A pipe that nobody writes to would block a plain open().
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except ValueError as error:  # no path of any file
-        raise OSError(errno.EINVAL, str(error)) from None
+    except ValueError:
+        what = "a NUL character" if "\0" in str(path) else "a character that no text has"
+        raise OSError(errno.EINVAL, f"no file can have this name, which contains {what}") from None
     about = os.fstat(handle)
     if not stat.S_ISREG(about.st_mode):
         os.close(handle)

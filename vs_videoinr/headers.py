@@ -18,7 +18,7 @@ MAX_FILE_BYTES = 1 << 30
 MAX_HEADER_BYTES = 4 << 20
 MAX_TENSORS = 20_000
 
-_BYTES = {"F16": 2, "BF16": 2, "F32": 4}
+_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _entry(name: str, entry: object) -> tuple[tuple[int, ...], int, int]:
         raise ModelError(f"tensor {name} is not described as it should be")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _BYTES:
-        raise ModelError(f"tensor {name} is {str(dtype)[:20]}, not F32, F16 or BF16")
+        raise ModelError(f"tensor {name} is {str(dtype)[:20]}, not F32, F16, BF16 or F64")
     if not whole_numbers(shape) or len(shape) > 8 or not whole_numbers(offsets) or len(offsets) != 2:
         raise ModelError(f"tensor {name} is not described as it should be")
     begin, end = offsets

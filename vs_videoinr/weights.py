@@ -39,9 +39,21 @@ class _Verified:
 
     def build(self, device: torch.device, dtype: torch.dtype) -> Network:
         state = {name: tensor.to(device, dtype, copy=True).contiguous() for name, tensor in self.tensors.items()}
+        if dtype == torch.float16:
+            for name, tensor in state.items():
+                if not tensor.isfinite().all():
+                    raise ModelError(f"tensor {name} of the model holds values that are too large for half precision")
         self.network.load_state_dict(state, assign=True)
         cancellation.watch(self.network)
         return self.network.requires_grad_(False).eval()
+
+
+#: What training programs put before the names of a network's tensors.
+_PREFIXES = ("module.", "model.", "net.", "network.", "generator.", "netG.", "G.", "_orig_mod.")
+_MAX_PREFIXES = 4  # before one another
+
+#: What a network's tensors may be of.
+_PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def load(
@@ -63,9 +75,8 @@ def load(
     """
     target = _device(device)
     place = catalogue.find(catalogue.default(target.type) if name_or_path is None else name_or_path)
-    card = place.card() if isinstance(place, Model) else None
-    path = place.weights if isinstance(place, Model) else place
-    with _lock:
+
+    def shared(path: Path, card: Card | None) -> Network:
         found = checkpoint.read(path)
         if card is not None and card.sha256 != found.sha256:
             raise ModelError(f"model file {path} is damaged: its checksum is not the one on its card")
@@ -77,6 +88,9 @@ def load(
             _shared[key] = network
         return network
 
+    with _lock:
+        return place.read(shared) if isinstance(place, Model) else shared(place, None)
+
 
 def from_state_dict(state_dict: Mapping[str, Any], settings: _Settings | None = None) -> Network:
     """Build a frozen network, on the CPU in float32, from tensors or arrays named as in a checkpoint.
@@ -85,28 +99,38 @@ def from_state_dict(state_dict: Mapping[str, Any], settings: _Settings | None = 
         ModelError: They do not make up any known network; `.report` lists what is missing or misshapen.
     """
     tensors = {}
-    for name, value in state_dict.items():
-        if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-            value = torch.tensor(value)
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ModelError(f"state dict is not a VideoINR checkpoint: {str(name)[:80]!r} is not a named tensor")
-        tensors[name] = value.detach()
+    try:
+        for name, value in checkpoint.unwrapped(state_dict, (Tensor, np.ndarray)).items():
+            tensor = torch.tensor(value) if isinstance(value, np.ndarray) else value.detach()
+            if tensor.layout != torch.strided:
+                raise ModelError(f"tensor {name} is not stored value by value ({tensor.layout})")
+            tensors[name] = tensor
+    except (ModelError, TypeError, ValueError) as error:  # arrays of objects, or in another byte order
+        raise ModelError(f"state dict is not a VideoINR checkpoint: {error}") from None
     return _verify("state dict", tensors, None, settings or {}).build(torch.device("cpu"), torch.float32)
 
 
 def import_model(path: Path, name: str, description: str = "", *, replace: bool = False) -> Model:
     """Check a checkpoint tensor by tensor and store it, as safetensors with a card, in the user's folder.
 
+    The same tensors give the same file, byte for byte. Those of double precision become single.
+
     Raises:
-        ModelError: The file is no checkpoint of a known network, or the name is taken (and `replace` is not set).
+        ModelError: The file is no checkpoint of a known network, the name is taken (and `replace` is not set), the
+            description is too long, or there is no folder to store it in.
     """
+    folder = catalogue.user_folder()
+    if folder is None:
+        raise ModelError(
+            f"there is no home directory to store models in; set {catalogue.FOLDER_VARIABLE} to a folder for them"
+        )
     found = checkpoint.read(path)
     architecture, settings = _from_metadata(path, found.metadata)
     verified = _verify(str(path), found.tensors, architecture, settings)
     if any(model.name == name and model.origin == "bundled" for model in catalogue.models()):
         raise ModelError(f"model name {name!r} belongs to a bundled model")
     return _store(
-        catalogue.user_folder(),
+        folder,
         name,
         verified,
         {"description": description, "source": f"{path.name} (sha256 {found.sha256})"},
@@ -136,9 +160,17 @@ def _store(folder: Path, name: str, verified: _Verified, about: dict[str, Any], 
     settings = network.settings()
     metadata = {"architecture": network.architecture, "settings": json.dumps(settings)}
     tensors = {key: tensor.contiguous().clone() for key, tensor in verified.tensors.items()}
-    data = safetensors.torch.save(tensors, metadata)
+    data = _in_order(safetensors.torch.save(tensors, metadata))
     card = Card(network.architecture, checkpoint.sha256(data), settings, **about)
     return catalogue.write(folder, name, data, card, replace=replace)
+
+
+def _in_order(data: bytes) -> bytes:
+    """Put a .safetensors file's header in order: the library writes metadata as its hash table has them."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
 def _device(device: str | torch.device) -> torch.device:
@@ -165,8 +197,9 @@ def _verify(source: str, tensors: Mapping[str, Tensor], architecture: str | None
     def refuse(reason: str, problems: Iterable[str] = ()) -> ModelError:
         return ModelError(f"{source} is not a VideoINR checkpoint: {reason}", problems)
 
-    if tensors and all(name.startswith("module.") for name in tensors):  # torch's DataParallel adds it
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    for _ in range(_MAX_PREFIXES):
+        prefix = next((one for one in _PREFIXES if all(name.startswith(one) for name in tensors)), "")
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     kinds = [
         kind
@@ -193,7 +226,8 @@ def _verify(source: str, tensors: Mapping[str, Tensor], architecture: str | None
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise refuse(problems[0] + more, problems)
-    return _Verified(network, {name: tensors[name] for name in expected})
+    single = {name: tensors[name].float() for name in expected if tensors[name].dtype == torch.float64}
+    return _Verified(network, {name: single.get(name, tensors[name]) for name in expected})
 
 
 def _compare(expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]) -> list[str]:
@@ -205,10 +239,13 @@ def _compare(expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tens
             continue
         if tuple(tensor.shape) != shape:
             problems.append(f"tensor {name} is {_dimensions(tuple(tensor.shape))}, expected {_dimensions(shape)}")
-        elif not tensor.dtype.is_floating_point:
-            problems.append(f"tensor {name} is {str(tensor.dtype).removeprefix('torch.')}, expected floating point")
+        elif tensor.dtype not in _PRECISIONS:
+            expectation = "16 to 64 bits" if tensor.dtype.is_floating_point else "floating point"
+            problems.append(f"tensor {name} is {str(tensor.dtype).removeprefix('torch.')}, expected {expectation}")
         elif not tensor.isfinite().all():
             problems.append(f"tensor {name} holds values that are not finite")
+        elif not tensor.float().isfinite().all():
+            problems.append(f"tensor {name} holds values that are too large for single precision")
     problems += [f"tensor {name} is not known" for name in sorted(tensors.keys() - expected.keys(), key=_natural)]
     return problems
 
