@@ -21,8 +21,8 @@ import vapoursynth as vs
 from hypothesis import settings
 
 import vs_videoinr
-from vs_videoinr import weights
 from vs_videoinr.networks.videoinr.network import VideoINR, VideoINRConfig
+from vs_videoinr.weights import library
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("unhurried", deadline=None)
@@ -54,7 +54,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
             )
         )
     folder = tmp_path_factory.mktemp("models")
-    return str(weights.save(network, folder, "tiny").weights)
+    return str(library.save(network, folder, "tiny").weights)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 import vapoursynth as vs
 
-from vs_videoinr import catalogue
+from vs_videoinr.weights import catalogue
 
 pytestmark = pytest.mark.vpy("unique-core")
 
@@ -309,7 +309,7 @@ MODELS: list[tuple[str, bytes | None, str]] = [
     (
         "{folder}/cut.safetensors",
         FOREIGN[:-1],
-        "{folder}/cut.safetensors is not a VideoINR checkpoint: its tensors take 24 bytes but 23 are there",
+        "{folder}/cut.safetensors is not a VideoINR checkpoint: it is truncated or damaged (incomplete metadata, file not fully covered)",
     ),
     (
         "{folder}/none.safetensors",

@@ -11,8 +11,8 @@ import vapoursynth as vs
 from numpy.typing import NDArray
 
 from tests.frames import rgb
-from vs_videoinr import weights
 from vs_videoinr.networks.warpinr.network import WarpINR, WarpINRConfig
+from vs_videoinr.weights import library
 
 pytestmark = pytest.mark.vpy("unique-core")
 
@@ -160,7 +160,7 @@ def neutral(tmp_path_factory: pytest.TempPathFactory) -> str:
         for layer in (network.decoder.detail, network.decoder.time_fine):
             for parameter in layer.parameters():
                 parameter.zero_()
-    return str(weights.save(network, tmp_path_factory.mktemp("models"), "neutral").weights)
+    return str(library.save(network, tmp_path_factory.mktemp("models"), "neutral").weights)
 
 
 #: Frames: so little after a source frame that nothing shows it, and far enough for the network to make the frame.

@@ -26,12 +26,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 
 from tests.reference_recipe import reference_state_dict, small_shapes
-from vs_videoinr import catalogue, load
+from vs_videoinr import load
 from vs_videoinr.errors import ModelError
 from vs_videoinr.plugin.arguments import Clip, UsageError
 from vs_videoinr.plugin.entry import create
 from vs_videoinr.plugin.output_size import output_size
 from vs_videoinr.plugin.timeline import Resampled
+from vs_videoinr.weights import catalogue
 
 # The core and the model are the same for all examples of a test; nothing in them remembers the one before.
 quick = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])

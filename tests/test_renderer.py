@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vs_videoinr import weights
 from vs_videoinr.errors import ModelError
 from vs_videoinr.networks.base import VideoField
 from vs_videoinr.networks.videoinr.network import VideoINR
@@ -20,6 +19,7 @@ from vs_videoinr.plugin.arguments import UsageError
 from vs_videoinr.rendering import field_cache
 from vs_videoinr.rendering.planes import Planes
 from vs_videoinr.rendering.renderer import FramePair, Renderer, RenderError
+from vs_videoinr.weights import library
 
 WIDTH, HEIGHT = 12, 8
 SIZE = 18, 12
@@ -30,7 +30,7 @@ class Counting(VideoINR):
     """A network that counts its pairs."""
 
     def __init__(self, path: str) -> None:
-        like = weights.load(path)
+        like = library.load(path)
         assert isinstance(like, VideoINR)
         super().__init__(like.config)
         self.load_state_dict(like.state_dict())
@@ -199,7 +199,7 @@ def test_closing_abandons_the_work(renderer: Renderer, tiny: str) -> None:
 
 
 def test_closing_abandons_the_encoder_in_the_middle(tiny: str) -> None:
-    network = weights.load(tiny)
+    network = library.load(tiny)
     assert isinstance(network, VideoINR)
     closing = Renderer(network, CPU, torch.float32, (WIDTH, HEIGHT), SIZE)
     reached: list[str] = []

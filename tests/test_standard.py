@@ -10,7 +10,7 @@ import pytest
 import vapoursynth as vs
 
 from tests.test_lite import BUNNY, luma_psnr
-from vs_videoinr import catalogue
+from vs_videoinr.weights import catalogue
 
 pytestmark = pytest.mark.vpy("initial-core", "reloaded-core")
 
@@ -53,6 +53,9 @@ def test_every_device_has_a_model_of_its_own() -> None:
     assert catalogue.default("cuda") == "standard"
     bundled = {model.name: model for model in catalogue.models() if model.origin == "bundled"}
     assert list(bundled) == ["lite", "standard"]
-    for model in bundled.values():
-        assert model.weights.stat().st_size < 4 << 20
-        assert model.card().attribution
+    assert all(model.card().attribution for model in bundled.values())
+    # one file of weights for both
+    assert bundled["standard"].card().weights == "lite"
+    assert bundled["standard"].card().sha256 == bundled["lite"].card().sha256
+    assert [path.name for path in bundled["lite"].folder.glob("*.safetensors")] == ["lite.safetensors"]
+    assert bundled["lite"].weights.stat().st_size < 4 << 20

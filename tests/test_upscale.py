@@ -11,14 +11,14 @@ import vapoursynth as vs
 from numpy.typing import NDArray
 
 from tests.frames import duration, pixels, pixels_of, props_of, same
-from vs_videoinr import weights
+from vs_videoinr.weights import library
 
 pytestmark = pytest.mark.vpy
 
 
 def reference(clip: Any, model: str, left: int, right: int, t: float, size: tuple[int, int]) -> NDArray[np.float32]:
     """What the network itself says, as (3, height, width)."""
-    network = weights.load(model)
+    network = library.load(model)
     frames = [torch.from_numpy(np.stack(pixels_of(clip, [n])[0]))[None] for n in (left, right)]
     with torch.inference_mode():
         result: NDArray[np.float32] = network.encode(*frames).sample(t, size[::-1])[0].clamp(0, 1).numpy()
@@ -257,10 +257,10 @@ def test_creation_does_not_depend_on_the_length(core: Any, tiny: str) -> None:
 
 
 def test_two_filters_share_their_weights(core: Any, moving: Any, tiny: str) -> None:
-    network = weights.load(tiny)
+    network = library.load(tiny)
     first = core.videoinr.Upscale(moving(), scale=2, model=tiny)
     second = core.videoinr.Upscale(moving(), factor_num=2, model=tiny)
-    assert weights.load(tiny) is network
+    assert library.load(tiny) is network
     assert (len(first), len(second)) == (5, 10)
 
 

@@ -16,7 +16,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 if TYPE_CHECKING:
     from vs_videoinr.errors import ModelError
     from vs_videoinr.networks.base import Network, VideoField
-    from vs_videoinr.weights import from_state_dict, load
+    from vs_videoinr.weights.library import from_state_dict, load
 
     __version__: str
 
@@ -27,8 +27,8 @@ _MODULES = {
     "ModelError": "vs_videoinr.errors",
     "Network": "vs_videoinr.networks.base",
     "VideoField": "vs_videoinr.networks.base",
-    "from_state_dict": "vs_videoinr.weights",
-    "load": "vs_videoinr.weights",
+    "from_state_dict": "vs_videoinr.weights.library",
+    "load": "vs_videoinr.weights.library",
 }
 
 

@@ -16,7 +16,7 @@ import vs_videoinr
 from vs_videoinr.errors import ModelError
 
 if TYPE_CHECKING:
-    from vs_videoinr.catalogue import Card
+    from vs_videoinr.weights.catalogue import Card
 
 # What takes time to import is imported where it is used: only there Ctrl-C ends quietly.
 
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _listing() -> str:
-    from vs_videoinr import catalogue
+    from vs_videoinr.weights import catalogue
 
     rows = [("NAME", "ORIGIN", "SIZE", "PARAMS", "SHA256", "DESCRIPTION")]
     for model in catalogue.models():
@@ -128,7 +128,7 @@ def _listing() -> str:
 
 def _measured(weights: Path, card: Card) -> tuple[Card, int, int]:
     """Return the card of a model, and the bytes and values of its weights."""
-    from vs_videoinr.headers import open_regular, read_header
+    from vs_videoinr.weights.safetensors_header import open_regular, read_header
 
     with open_regular(weights) as file:
         return card, os.fstat(file.fileno()).st_size, read_header(file).parameters
@@ -140,9 +140,9 @@ def _one_line(text: str) -> str:
 
 
 def _import(file: Path, name: str, description: str, force: bool) -> str:
-    from vs_videoinr import weights  # imports torch, which listing does without
+    from vs_videoinr.weights import library  # imports torch, which listing does without
 
-    model = weights.import_model(file, name, description, replace=force)
+    model = library.import_model(file, name, description, replace=force)
     return f"{model.name}: stored as {model.weights}\n"
 
 

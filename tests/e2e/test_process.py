@@ -15,8 +15,8 @@ import torch
 import vapoursynth as vs
 from vsengine.policy import ManagedEnvironment
 
-from vs_videoinr import weights
 from vs_videoinr.networks.videoinr.network import VideoINR, VideoINRConfig
+from vs_videoinr.weights import library
 
 EnvironmentFactory = Callable[[], ManagedEnvironment]
 
@@ -145,7 +145,7 @@ def slow(request: pytest.FixtureRequest, tiny: str, tmp_path: Path) -> tuple[str
     if request.param == "decoder":
         return tiny, 64, 100
     sizes = VideoINRConfig(channels=16, groups=2, front_blocks=400, back_blocks=1, colour_hidden=(8,))
-    return str(weights.save(VideoINR(sizes), tmp_path, "slow").weights), 512, 1
+    return str(library.save(VideoINR(sizes), tmp_path, "slow").weights), 512, 1
 
 
 def test_a_long_frame_is_abandoned_at_the_end(slow: tuple[str, int, int]) -> None:

@@ -451,12 +451,12 @@ def test_only_what_is_named_learns(train: Train) -> None:
 
 
 def test_a_deeper_network_begins_where_a_shallower_one_ended(train: Train) -> None:
-    from vs_videoinr import weights
+    from vs_videoinr.weights import library
 
     shallow = train("shallow", 1)
     deep = train("deep", 1, network={"blocks": 3, "turned": True}, start=str(shallow))
     features = torch.rand(1, 8, 16, 16)
-    before, after = (weights.load(path).get_submodule("trunk")(features) for path in (shallow, deep))
+    before, after = (library.load(path).get_submodule("trunk")(features) for path in (shallow, deep))
     assert not torch.equal(before, features)
     torch.testing.assert_close(after, before, atol=1e-4, rtol=0)
-    assert [weights.load(path).config.turned for path in (shallow, deep)] == [False, True]
+    assert [library.load(path).config.turned for path in (shallow, deep)] == [False, True]

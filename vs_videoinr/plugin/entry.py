@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import torch
 
-from vs_videoinr import catalogue, weights
 from vs_videoinr.errors import ModelError
 from vs_videoinr.networks.base import Network
 from vs_videoinr.plugin import arguments, scene_cuts
@@ -24,6 +23,7 @@ from vs_videoinr.plugin.arguments import MAX_INT, Clip, Request, UsageError
 from vs_videoinr.plugin.frame_plan import FramePlan, plan_frame
 from vs_videoinr.rendering.planes import Planes, frame_of
 from vs_videoinr.rendering.renderer import ChromaResidual, FramePair, Renderer, RenderError, is_out_of_memory
+from vs_videoinr.weights import catalogue, library
 
 _logger = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def create(
     source = Clip(*clip)
     request = arguments.read(function, source, given)
     try:
-        network = weights.load(request.model, request.device, request.dtype)
+        network = library.load(request.model, request.device, request.dtype)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

@@ -1,8 +1,8 @@
 """Reading a checkpoint file into tensors, whoever made it: bounded memory, nothing executed.
 
 Two formats: safetensors, and what `torch.save` writes (both its present zip archive and the one before torch 1.6, which
-the published checkpoint's time used). The latter's pickle is read by `vs_videoinr.pickles`, which runs nothing, and
-tensors are made once the file is known to hold all of them.
+the published checkpoint's time used). The latter's pickle is read by `vs_videoinr.weights.pickles`, which runs nothing,
+and tensors are made once the file is known to hold all of them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from vs_videoinr import pickles
 from vs_videoinr.errors import ModelError
-from vs_videoinr.headers import MAX_TENSORS, open_regular, read_header
-from vs_videoinr.pickles import Opaque, Storage, StoredTensor
+from vs_videoinr.weights import pickles
+from vs_videoinr.weights.pickles import Opaque, Storage, StoredTensor
+from vs_videoinr.weights.safetensors_header import MAX_TENSORS, open_regular, read_header
 
 _MAX_PICKLE_BYTES = 4 << 20
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -105,7 +105,7 @@ def read(path: Path) -> Checkpoint:
             raise ModelError(f"model file cannot be read: {path} ({error.strerror})") from None
     try:
         tensors, metadata = _contents(data)
-    except (ModelError, safetensors.SafetensorError) as error:
+    except ModelError as error:
         raise ModelError(f"{path} is not a VideoINR checkpoint: {error}") from None
     return Checkpoint(tensors, metadata, sha256(data))
 
@@ -162,7 +162,11 @@ def _contents(data: bytes) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
     if int.from_bytes(data[:8], "little") > len(data) - 8 and (mistaken := _mistaken(data)) is not None:
         raise ModelError(mistaken)
     metadata = read_header(io.BytesIO(data)).metadata
-    return safetensors.torch.load(data), metadata
+    try:
+        return safetensors.torch.load(data), metadata
+    except safetensors.SafetensorError as error:
+        reason = str(error).removeprefix("Error while deserializing: ")
+        raise ModelError(f"it is truncated or damaged ({reason})") from None
 
 
 def _mistaken(data: bytes) -> str | None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -16,44 +14,15 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from vs_videoinr import catalogue, checkpoint
-from vs_videoinr.catalogue import Card, Model
 from vs_videoinr.errors import ModelError
-from vs_videoinr.networks import cancellation
 from vs_videoinr.networks.base import Network
-from vs_videoinr.networks.registry import ARCHITECTURES
-
-_Settings = Mapping[str, object]
+from vs_videoinr.weights import catalogue, checkpoint_file
+from vs_videoinr.weights.catalogue import Card, Model
+from vs_videoinr.weights.verify import Settings, Verified, verify
 
 # Reloading this module keeps its globals, so that networks in use stay shared with the ones loaded afterwards.
 _shared: WeakValueDictionary[tuple[str, ...], Network] = globals().get("_shared", WeakValueDictionary())
 _lock: threading.Lock = globals().get("_lock", threading.Lock())
-
-
-@dataclass(frozen=True)
-class _Verified:
-    """A checkpoint whose every tensor is known to fit the network."""
-
-    network: Network  # on the meta device: sizes without memory
-    tensors: dict[str, Tensor]
-
-    def build(self, device: torch.device, dtype: torch.dtype) -> Network:
-        state = {name: tensor.to(device, dtype, copy=True).contiguous() for name, tensor in self.tensors.items()}
-        if dtype == torch.float16:
-            for name, tensor in state.items():
-                if not tensor.isfinite().all():
-                    raise ModelError(f"tensor {name} of the model holds values that are too large for half precision")
-        self.network.load_state_dict(state, assign=True)
-        cancellation.watch(self.network)
-        return self.network.requires_grad_(False).eval()
-
-
-#: What training programs put before the names of a network's tensors.
-_PREFIXES = ("module.", "model.", "net.", "network.", "generator.", "netG.", "G.", "_orig_mod.")
-_MAX_PREFIXES = 4  # before one another
-
-#: What a network's tensors may be of.
-_PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def load(
@@ -77,14 +46,14 @@ def load(
     place = catalogue.find(catalogue.default(target.type) if name_or_path is None else name_or_path)
 
     def shared(path: Path, card: Card | None) -> Network:
-        found = checkpoint.read(path)
+        found = checkpoint_file.read(path)
         if card is not None and card.sha256 != found.sha256:
             raise ModelError(f"model file {path} is damaged: its checksum is not the one on its card")
         architecture, settings = (card.architecture, card.settings) if card else _from_metadata(path, found.metadata)
         key = (found.sha256, architecture or "", json.dumps(dict(settings), sort_keys=True), str(target), str(dtype))
         network = _shared.get(key)
         if network is None:
-            network = _verify(str(path), found.tensors, architecture, settings).build(target, dtype)
+            network = verify(str(path), found.tensors, architecture, settings).build(target, dtype)
             _shared[key] = network
         return network
 
@@ -92,7 +61,7 @@ def load(
         return place.read(shared) if isinstance(place, Model) else shared(place, None)
 
 
-def from_state_dict(state_dict: Mapping[str, Any], settings: _Settings | None = None) -> Network:
+def from_state_dict(state_dict: Mapping[str, Any], settings: Settings | None = None) -> Network:
     """Build a frozen network, on the CPU in float32, from tensors or arrays named as in a checkpoint.
 
     Raises:
@@ -100,14 +69,14 @@ def from_state_dict(state_dict: Mapping[str, Any], settings: _Settings | None = 
     """
     tensors = {}
     try:
-        for name, value in checkpoint.unwrapped(state_dict, (Tensor, np.ndarray)).items():
+        for name, value in checkpoint_file.unwrapped(state_dict, (Tensor, np.ndarray)).items():
             tensor = torch.tensor(value) if isinstance(value, np.ndarray) else value.detach()
             if tensor.layout != torch.strided:
                 raise ModelError(f"tensor {name} is not stored value by value ({tensor.layout})")
             tensors[name] = tensor
     except (ModelError, TypeError, ValueError) as error:  # arrays of objects, or in another byte order
         raise ModelError(f"state dict is not a VideoINR checkpoint: {error}") from None
-    return _verify("state dict", tensors, None, settings or {}).build(torch.device("cpu"), torch.float32)
+    return verify("state dict", tensors, None, settings or {}).build(torch.device("cpu"), torch.float32)
 
 
 def import_model(path: Path, name: str, description: str = "", *, replace: bool = False) -> Model:
@@ -124,9 +93,9 @@ def import_model(path: Path, name: str, description: str = "", *, replace: bool 
         raise ModelError(
             f"there is no home directory to store models in; set {catalogue.FOLDER_VARIABLE} to a folder for them"
         )
-    found = checkpoint.read(path)
+    found = checkpoint_file.read(path)
     architecture, settings = _from_metadata(path, found.metadata)
-    verified = _verify(str(path), found.tensors, architecture, settings)
+    verified = verify(str(path), found.tensors, architecture, settings)
     if any(model.name == name and model.origin == "bundled" for model in catalogue.models()):
         raise ModelError(f"model name {name!r} belongs to a bundled model")
     return _store(
@@ -151,17 +120,17 @@ def save(network: Network, folder: Path, name: str, **about: Any) -> Model:
         ModelError: A value does not fit half precision, or the folder cannot be written to.
     """
     tensors = {key: tensor.detach().cpu().half() for key, tensor in network.state_dict().items()}
-    verified = _verify(name, tensors, network.architecture, network.settings())
+    verified = verify(name, tensors, network.architecture, network.settings())
     return _store(folder, name, verified, about, replace=True)
 
 
-def _store(folder: Path, name: str, verified: _Verified, about: dict[str, Any], *, replace: bool) -> Model:
+def _store(folder: Path, name: str, verified: Verified, about: dict[str, Any], *, replace: bool) -> Model:
     network = verified.network
     settings = network.settings()
     metadata = {"architecture": network.architecture, "settings": json.dumps(settings)}
     tensors = {key: tensor.contiguous().clone() for key, tensor in verified.tensors.items()}
     data = _in_order(safetensors.torch.save(tensors, metadata))
-    card = Card(network.architecture, checkpoint.sha256(data), settings, **about)
+    card = Card(network.architecture, checkpoint_file.sha256(data), settings=settings, **about)
     return catalogue.write(folder, name, data, card, replace=replace)
 
 
@@ -181,7 +150,7 @@ def _device(device: str | torch.device) -> torch.device:
         raise ModelError(f"device {str(device)!r} is not available ({reason[0][:120]})") from None
 
 
-def _from_metadata(path: Path, metadata: Mapping[str, str]) -> tuple[str | None, _Settings]:
+def _from_metadata(path: Path, metadata: Mapping[str, str]) -> tuple[str | None, Settings]:
     try:
         settings = json.loads(metadata.get("settings", "{}"))
     except (ValueError, RecursionError):
@@ -189,74 +158,3 @@ def _from_metadata(path: Path, metadata: Mapping[str, str]) -> tuple[str | None,
     if not isinstance(settings, dict):
         raise ModelError(f"{path} is not a VideoINR checkpoint: its settings are not a JSON table")
     return metadata.get("architecture"), settings
-
-
-def _verify(source: str, tensors: Mapping[str, Tensor], architecture: str | None, settings: _Settings) -> _Verified:
-    """Compare every tensor with the network that they should make up, before memory is spent on it."""
-
-    def refuse(reason: str, problems: Iterable[str] = ()) -> ModelError:
-        return ModelError(f"{source} is not a VideoINR checkpoint: {reason}", problems)
-
-    for _ in range(_MAX_PREFIXES):
-        prefix = next((one for one in _PREFIXES if all(name.startswith(one) for name in tensors)), "")
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    kinds = [
-        kind
-        for kind in ARCHITECTURES
-        if (kind.architecture == architecture if architecture is not None else kind.matches(shapes))
-    ]
-    if not kinds:
-        known = ", ".join(kind.architecture for kind in ARCHITECTURES)
-        if architecture is not None:
-            raise refuse(f"architecture {architecture[:80]!r} is not known (known: {known})")
-        raise refuse("its tensors are not those of any known network", _listing(shapes))
-    kind = kinds[0]
-    try:
-        config = kind.config_from_shapes(shapes, settings)
-        with torch.device("meta"):
-            network = kind(config)
-    except ModelError as error:
-        raise refuse(str(error)) from None
-    except (RuntimeError, OverflowError, ValueError) as error:
-        raise refuse(f"its sizes make no network ({str(error).splitlines()[0][:120]})") from None
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    unused = {name for name in shapes if name.split(".")[0] in kind.unused}
-    problems = _compare(expected, {name: tensor for name, tensor in tensors.items() if name not in unused})
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise refuse(problems[0] + more, problems)
-    single = {name: tensors[name].float() for name in expected if tensors[name].dtype == torch.float64}
-    return _Verified(network, {name: single.get(name, tensors[name]) for name in expected})
-
-
-def _compare(expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return a line for each tensor that is missing, misshapen, of another kind, not finite or not known."""
-    problems = [f"tensor {name} is missing" for name in sorted(expected.keys() - tensors.keys(), key=_natural)]
-    for name, shape in expected.items():
-        tensor = tensors.get(name)
-        if tensor is None:
-            continue
-        if tuple(tensor.shape) != shape:
-            problems.append(f"tensor {name} is {_dimensions(tuple(tensor.shape))}, expected {_dimensions(shape)}")
-        elif tensor.dtype not in _PRECISIONS:
-            expectation = "16 to 64 bits" if tensor.dtype.is_floating_point else "floating point"
-            problems.append(f"tensor {name} is {str(tensor.dtype).removeprefix('torch.')}, expected {expectation}")
-        elif not tensor.isfinite().all():
-            problems.append(f"tensor {name} holds values that are not finite")
-        elif not tensor.float().isfinite().all():
-            problems.append(f"tensor {name} holds values that are too large for single precision")
-    problems += [f"tensor {name} is not known" for name in sorted(tensors.keys() - expected.keys(), key=_natural)]
-    return problems
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,9})", name)]
-
-
-def _dimensions(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "a single value"
-
-
-def _listing(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    return [f"{name} {_dimensions(shape)}" for name, shape in shapes.items()]

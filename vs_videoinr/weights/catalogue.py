@@ -1,7 +1,8 @@
 """Which models there are: those in the package, and those that the user has imported. Needs no torch.
 
 A model is NAME.safetensors and its card NAME.yaml in one folder. The card says what the tensors' shapes do not: the
-architecture and its settings, a checksum, and where the weights come from.
+architecture and its settings, a checksum, and where the weights come from. A card can name another model's weights, to
+use them with other settings.
 
 While a model is being replaced, other processes may load it. The new weights are written beside the old ones, under a
 name that holds their checksum; then the new card takes the old one's place, which is the moment of the change; then the
@@ -26,7 +27,7 @@ import platformdirs
 import yaml
 
 from vs_videoinr.errors import ModelError
-from vs_videoinr.headers import open_regular
+from vs_videoinr.weights.safetensors_header import open_regular
 
 #: The models that are used when none is named: small enough for a CPU, and the best there is.
 DEFAULT, DEFAULT_ON_GPU = "lite", "standard"
@@ -57,6 +58,7 @@ class Card:
     Attributes:
         architecture: Name of the network class.
         sha256: Of the .safetensors file.
+        weights: Name of the model in the same folder whose .safetensors file it is; empty for the model's own.
         settings: What the network needs and the shapes do not tell.
         description: One sentence.
         training: What it was trained on, for how long, by what recipe.
@@ -68,6 +70,7 @@ class Card:
 
     architecture: str
     sha256: str
+    weights: str = ""
     settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     description: str = ""
     training: Any = None
@@ -125,7 +128,7 @@ class Model:
         for _ in range(_MAX_READS):
             card = self.card()
             beside = _beside(self, card.sha256)
-            path = beside if beside.exists() else self.weights
+            path = beside if beside.exists() else self.folder / f"{card.weights or self.name}.safetensors"
             if (path, card.sha256) == last:
                 break
             last = path, card.sha256
@@ -138,7 +141,7 @@ class Model:
 
 def bundled_folder() -> Path:
     """Return the folder of the models that come with the package."""
-    return Path(__file__).with_name("models")
+    return Path(__file__).parent.with_name("models")
 
 
 def user_folder() -> Path | None:
@@ -327,7 +330,7 @@ def _parse_card(data: bytes, name: str) -> Card:
         raise ValueError("it belongs to another model")
     if unknown := sorted(str(key) for key in fields if key not in Card.__dataclass_fields__):
         raise ValueError(f"{unknown[0]!r} is not known")
-    for key in ("architecture", "sha256", "description", "licence", "attribution", "source"):
+    for key in ("architecture", "sha256", "weights", "description", "licence", "attribution", "source"):
         if not isinstance(fields.get(key, ""), str):
             raise ValueError(f"{key} is not text")
     for key in ("architecture", "sha256"):
@@ -340,4 +343,6 @@ def _parse_card(data: bytes, name: str) -> Card:
         raise ValueError("settings are not a table of plain values")
     if not _SHA256.fullmatch(fields["sha256"]):
         raise ValueError("sha256 is not a checksum")
+    if fields.get("weights") and not _NAME.fullmatch(fields["weights"]):
+        raise ValueError("weights is not the name of a model")
     return Card(**fields)
