@@ -309,7 +309,8 @@ MODELS: list[tuple[str, bytes | None, str]] = [
     (
         "{folder}/cut.safetensors",
         FOREIGN[:-1],
-        "{folder}/cut.safetensors is not a VideoINR checkpoint: it is truncated or damaged (incomplete metadata, file not fully covered)",
+        "{folder}/cut.safetensors is not a VideoINR checkpoint: it is truncated or damaged (incomplete metadata, file "
+        "not fully covered)",
     ),
     (
         "{folder}/none.safetensors",
