@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import imageio_ffmpeg
 import pytest
 import vapoursynth as vs
 
@@ -33,6 +35,12 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def vspipe() -> Path:
     """vspipe itself: the command in the environment's bin folder changes some exit codes."""
     return Path(vs.__file__).with_name("vspipe")
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> str:
+    """The machine's ffmpeg, or the one from PyPI."""
+    return shutil.which("ffmpeg") or str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
 @pytest.fixture
