@@ -29,7 +29,7 @@ def main() -> None:
     """Read the command line and make video and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--seconds", type=float, default=110, help="how long the video may take (default: 110; inf for all of the clip)"
+        "--seconds", type=float, default=90, help="how long the video may take (default: 90; inf for all of the clip)"
     )
     parser.add_argument("--output", type=Path, default=ROOT / "out", help="folder for video and picture (default: out)")
     arguments = parser.parse_args()
