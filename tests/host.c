@@ -1,21 +1,17 @@
 /*
- * A host without Python: host [PLUGIN].
+ * A host without Python: host VAPOURSYNTH [PLUGIN].
  *
- * Loads that plugin, or lets VapourSynth find all plugins by itself, and prints videoinr's functions and what Version
- * and Upscale say.
+ * Loads VapourSynth's library, and that plugin, or lets it find all plugins by itself; prints videoinr's functions and
+ * what Version and Upscale say.
  */
 
 #include <VapourSynth4.h>
 #include <stdio.h>
+#include <string.h>
 
-#ifdef _WIN32 /* the wheel of VapourSynth has no import library */
+#ifdef _WIN32
 #include <windows.h>
 #include <shellapi.h>
-static const VSAPI *vapoursynth(void) {
-    HMODULE library = LoadLibraryA("libvapoursynth.dll");
-    FARPROC get = library ? GetProcAddress(library, "getVapourSynthAPI") : NULL;
-    return get ? ((const VSAPI *(VS_CC *)(int))(void (*)(void))get)(VAPOURSYNTH_API_VERSION) : NULL;
-}
 
 /* An argument of the program in UTF-8: main is given it in the code page, which does not have every name of a file. */
 static const char *argument(char **words, int n) {
@@ -25,10 +21,20 @@ static const char *argument(char **words, int n) {
     WideCharToMultiByte(CP_UTF8, 0, CommandLineToArgvW(GetCommandLineW(), &count)[n], -1, text, sizeof text, NULL, NULL);
     return text;
 }
+
+static void *load(const char *library, const char *function) {
+    HMODULE module = LoadLibraryA(library);
+    return module ? (void *)(uintptr_t)GetProcAddress(module, function) : NULL;
+}
 #else
-VS_API(const VSAPI *) getVapourSynthAPI(int version);
-static const VSAPI *vapoursynth(void) { return getVapourSynthAPI(VAPOURSYNTH_API_VERSION); }
+#include <dlfcn.h>
+
 static const char *argument(char **words, int n) { return words[n]; }
+
+static void *load(const char *library, const char *function) {
+    void *module = dlopen(library, RTLD_NOW);
+    return module ? dlsym(module, function) : NULL;
+}
 #endif
 
 static const VSAPI *api;
@@ -43,13 +49,17 @@ static VSMap *call(VSPlugin *plugin, const char *function, VSMap *arguments) {
 }
 
 int main(int count, char **words) {
-    if (!(api = vapoursynth()))
+    void *address = count > 1 ? load(argument(words, 1), "getVapourSynthAPI") : NULL;
+    if (!address)
         return 1;
-    VSCore *core = api->createCore(count > 1 ? ccfDisableAutoLoading : 0);
+    const VSAPI *(VS_CC *get)(int);
+    memcpy(&get, &address, sizeof get);
+    api = get(VAPOURSYNTH_API_VERSION);
+    VSCore *core = api->createCore(count > 2 ? ccfDisableAutoLoading : 0);
     VSPlugin *std = api->getPluginByNamespace("std", core);
-    if (count > 1) {
+    if (count > 2) {
         VSMap *arguments = api->createMap();
-        api->mapSetData(arguments, "path", argument(words, 1), -1, dtUtf8, maReplace);
+        api->mapSetData(arguments, "path", argument(words, 2), -1, dtUtf8, maReplace);
         api->freeMap(call(std, "LoadPlugin", arguments));
     }
     VSPlugin *plugin = api->getPluginByNamespace("videoinr", core);

@@ -119,12 +119,6 @@ def has_compiler() -> bool:
 
 
 @pytest.fixture(scope="module")
-def zig_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where Zig keeps the parts of the C libraries that it has compiled."""
-    return os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(tmp_path_factory.mktemp("zig")))
-
-
-@pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory, zig_cache: str) -> Path:
     """A folder with the sdist and the wheel for Linux on x86-64, as they are released."""
     folder = tmp_path_factory.mktemp("dist")

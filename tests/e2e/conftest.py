@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,13 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     subprocess.run(["vapoursynth", "config"], env=variables, check=True, capture_output=True, timeout=60)
+    done = subprocess.run(
+        ["vspipe", "--version"], env=variables, capture_output=True, text=True, timeout=60, check=False
+    )
+    if "library path couldn't be determined" in done.stderr:
+        pytest.skip(
+            f"vspipe loads Python as a library, {sysconfig.get_config_var('INSTSONAME')}, which is missing here"
+        )
     return variables
 
 

@@ -20,6 +20,7 @@ QT_NEEDS = {
     "libxkbcommon.so.0": "libxkbcommon0",
     "libdbus-1.so.3": "libdbus-1-3",
     "libfontconfig.so.1": "libfontconfig1",
+    "libglib-2.0.so.0": "libglib2.0-0",
 }
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"

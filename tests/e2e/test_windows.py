@@ -28,17 +28,11 @@ def run(*command: str | Path, **environment: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def zig(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Variables for Zig, which compiles the C library of Windows first."""
-    return {"ZIG_GLOBAL_CACHE_DIR": os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(tmp_path_factory.mktemp("zig")))}
-
-
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory, zig: dict[str, str]) -> Path:
+def plugin(tmp_path_factory: pytest.TempPathFactory, zig_cache: str) -> Path:
     """The library as it is in the wheel, in a folder whose name no code page has."""
     folder = tmp_path_factory.mktemp("library")
     command: list[str | Path] = [sys.executable, "setup.py", "build_ext", "--build-lib", folder]
-    run(*command, "--build-temp", folder / "temp", VIDEOINR_PLATFORM="win_amd64", **zig)
+    run(*command, "--build-temp", folder / "temp", VIDEOINR_PLATFORM="win_amd64", ZIG_GLOBAL_CACHE_DIR=zig_cache)
     (built,) = folder.glob("vapoursynth/plugins/videoinr/*.dll")
     return built.rename(tmp_path_factory.mktemp("größer 時間") / built.name)
 
@@ -56,14 +50,15 @@ def vapoursynth(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "vapoursynth"
 
 
-def test_a_process_without_python(plugin: Path, vapoursynth: Path, zig: dict[str, str], tmp_path: Path) -> None:
+def test_a_process_without_python(plugin: Path, vapoursynth: Path, zig_cache: str, tmp_path: Path) -> None:
     host = tmp_path / "host.exe"
-    command: list[str | Path] = [sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-windows-gnu"]
-    run(*command, "-I", vs.get_include(), ROOT / "tests" / "host.c", "-o", host, **zig)
+    command: list[str | Path] = [sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-windows-gnu", "-O2"]
+    run(*command, "-I", vs.get_include(), ROOT / "tests" / "host.c", "-o", host, ZIG_GLOBAL_CACHE_DIR=zig_cache)
     assert WINE is not None
     said = run(
         WINE,
         host,
+        f"Z:{vapoursynth}/libvapoursynth.dll",
         f"Z:{plugin}",
         LC_ALL="C.UTF-8",  # by which Wine knows the names of files
         WINEPREFIX=str(tmp_path / "prefix"),
