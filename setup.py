@@ -1,6 +1,9 @@
 """The part of the build that setup.cfg cannot declare: the native entry, installed where VapourSynth autoloads it."""
 
 import os
+import re
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,9 +13,14 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
+from build_backend import c_flags, wheel_platform, zig_target
+
 LIBRARY = "libvideoinr"
 NATIVE = Path("vs_videoinr/plugin/native")
-SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+ENTRY = "VapourSynthPluginInit2"
+ZIG_TARGET = zig_target()
+SYSTEM = re.split("[-.]", ZIG_TARGET)[1] if ZIG_TARGET else sys.platform
+SUFFIX = {"win32": ".dll", "windows": ".dll", "darwin": ".dylib", "macos": ".dylib"}.get(SYSTEM, ".so")
 
 
 class BuildPlugin(build_ext):
@@ -24,26 +32,30 @@ class BuildPlugin(build_ext):
 
     def get_export_symbols(self, ext: Extension) -> list[str]:  # noqa: ARG002
         """On Windows: the plugin's entry instead of a Python module's."""
-        return ["VapourSynthPluginInit2"]
+        return [ENTRY]
 
     def build_extension(self, ext: Extension) -> None:
         """Compile, put the manifest beside the library, or say in one sentence what is missing."""
         major, minor = self.distribution.get_version().split(".")[:2]
         ext.define_macros = [("VIDEOINR_MAJOR", major), ("VIDEOINR_MINOR", minor)]
         ext.include_dirs = [vapoursynth.get_include()]
-        if self.compiler.compiler_type == "msvc":
-            ext.extra_compile_args = ["/std:c11", "/experimental:c11atomics", "/O2", "/W3"]
+        # A core unloads its plugins when it goes; callbacks of another core may still be running in this one.
+        ext.extra_link_args = ["-Wl,-z,nodelete"] if SYSTEM == "linux" else []
+        if ZIG_TARGET:
+            self._build_with_zig(ext, ZIG_TARGET)
         else:
-            ext.extra_compile_args = ["-std=c11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"]
-        if sys.platform.startswith("linux"):
-            # A core unloads its plugins when it goes; callbacks of another core may still be running in this one.
-            ext.extra_link_args = ["-Wl,-z,nodelete"]
-            if sanitizer := os.environ.get("VIDEOINR_SANITIZE"):  # address or thread: see docs/RELIABILITY.md
-                flags = [f"-fsanitize={sanitizer}", "-fno-omit-frame-pointer", "-g"]
-                ext.extra_compile_args += flags
-                ext.extra_link_args += flags
-            else:
-                ext.extra_link_args.append("-s")
+            self._build_with_own_compiler(ext)
+        manifest = Path(self.get_ext_fullpath(ext.name)).with_name("manifest.vs")
+        manifest.write_text(f"[VapourSynth Manifest V1]\n{LIBRARY}\n", encoding="ascii")
+
+    def _build_with_own_compiler(self, ext: Extension) -> None:
+        ext.extra_compile_args = c_flags(self.compiler.compiler_type)
+        if sanitizer := os.environ.get("VIDEOINR_SANITIZE"):  # address or thread: see docs/RELIABILITY.md
+            flags = [f"-fsanitize={sanitizer}", "-fno-omit-frame-pointer", "-g"]
+            ext.extra_compile_args += flags
+            ext.extra_link_args += flags
+        elif SYSTEM == "linux":
+            ext.extra_link_args.append("-s")
         try:
             super().build_extension(ext)
         except (CCompilerError, ExecError, PlatformError) as error:
@@ -51,8 +63,23 @@ class BuildPlugin(build_ext):
                 "vapoursynth-videoinr needs a C compiler to build its VapourSynth entry, and none that works was found "
                 f"({error}); install one (Debian, Ubuntu: apt install gcc libc6-dev) or use a ready-made wheel."
             ) from None
-        manifest = Path(self.get_ext_fullpath(ext.name)).with_name("manifest.vs")
-        manifest.write_text(f"[VapourSynth Manifest V1]\n{LIBRARY}\n", encoding="ascii")
+
+    def _build_with_zig(self, ext: Extension, target: str) -> None:
+        output = Path(self.get_ext_fullpath(ext.name)).absolute()
+        output.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(self.build_temp).absolute()
+        work.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "ziglang", "cc", "-target", target, *c_flags("unix"), "-g0", "-s", "-shared"]
+        command += shlex.split(os.environ.get("CFLAGS", ""))
+        command += [f"-D{name}={value}" for name, value in ext.define_macros]
+        command += [f"-I{folder}" for folder in ext.include_dirs]
+        command += [str(Path(source).absolute()) for source in ext.sources]
+        command += [*ext.extra_link_args, "-o", output.name]
+        # Here, for the libraries of macOS hold the path that they were written to, and those of Windows leave a .lib.
+        done = subprocess.run(command, cwd=work, env={"ZIG_GLOBAL_CACHE_DIR": str(work / "zig"), **os.environ})
+        if done.returncode:
+            raise SystemExit(f"vapoursynth-videoinr: zig cc did not compile its VapourSynth entry for {target}.")
+        (work / output.name).replace(output)
 
     def get_outputs(self) -> list[str]:
         """What is installed: the library and its manifest."""
@@ -65,14 +92,15 @@ class PlatformWheel(bdist_wheel):
 
     def get_tag(self) -> tuple[str, str, str]:
         """The library links nothing of Python, so only the platform counts."""
-        return "py3", "none", super().get_tag()[2]
+        return "py3", "none", wheel_platform() or super().get_tag()[2]
 
 
 setup(
     ext_modules=[
         Extension(
             "vapoursynth.plugins.videoinr.libvideoinr",
-            sorted(str(path) for path in Path("vs_videoinr/plugin/native").glob("*.c")),
+            sorted(map(str, NATIVE.glob("*.c"))),
+            depends=[str(NATIVE / "videoinr.h")],
         )
     ],
     cmdclass={"build_ext": BuildPlugin, "bdist_wheel": PlatformWheel},

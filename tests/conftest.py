@@ -57,6 +57,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(library.save(network, folder, "tiny").weights)
 
 
+@pytest.fixture(scope="session")
+def zig_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where Zig keeps the parts of the C libraries that it has compiled: ZIG_GLOBAL_CACHE_DIR."""
+    return os.environ.get("ZIG_GLOBAL_CACHE_DIR") or str(tmp_path_factory.mktemp("zig"))
+
+
 @pytest.fixture
 def core(request: pytest.FixtureRequest) -> Any:
     """VapourSynth's core of this test's environment."""

@@ -21,15 +21,24 @@ STILLS = 12  # neighbouring frames have little that is new
 
 def decode(path: Path) -> Frames:
     """All frames of a clip, decoded by ffmpeg, or by OpenCV on a machine without it."""
-    if shutil.which("ffmpeg") is None:
+    ffmpeg = shutil.which("ffmpeg") or _ffmpeg_of_pypi()
+    if ffmpeg is None:
         return _decode_opencv(path)
-    probe = ["ffprobe", "-v", "error", "-select_streams", "v:0"]
-    probe += ["-show_entries", "stream=width,height", "-of", "csv=p=0"]
-    text = subprocess.run([*probe, str(path)], check=True, capture_output=True, text=True).stdout
-    width, height = (int(part) for part in text.split(",")[:2])
-    command = ["ffmpeg", "-v", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    command = [ffmpeg, "-v", "error", "-i", str(path), "-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-"]
     raw = subprocess.run(command, check=True, capture_output=True).stdout
-    return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
+    _, size, _ = raw.split(b"\n", 2)  # each picture begins with P6, its width and height, and the largest value
+    width, height = map(int, size.split())
+    head = len(b"P6\n%d %d\n255\n" % (width, height))
+    pictures = np.frombuffer(raw, np.uint8).reshape(-1, head + height * width * 3)
+    return np.ascontiguousarray(pictures[:, head:]).reshape(-1, height, width, 3)
+
+
+def _ffmpeg_of_pypi() -> str | None:
+    try:
+        import imageio_ffmpeg
+    except ImportError:
+        return None
+    return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
 def _decode_opencv(path: Path) -> Frames:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
+import imageio_ffmpeg
 import pytest
 import vapoursynth as vs
 
@@ -26,6 +29,13 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     subprocess.run(["vapoursynth", "config"], env=variables, check=True, capture_output=True, timeout=60)
+    done = subprocess.run(
+        ["vspipe", "--version"], env=variables, capture_output=True, text=True, timeout=60, check=False
+    )
+    if "library path couldn't be determined" in done.stderr:
+        pytest.skip(
+            f"vspipe loads Python as a library, {sysconfig.get_config_var('INSTSONAME')}, which is missing here"
+        )
     return variables
 
 
@@ -33,6 +43,12 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def vspipe() -> Path:
     """vspipe itself: the command in the environment's bin folder changes some exit codes."""
     return Path(vs.__file__).with_name("vspipe")
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> str:
+    """The machine's ffmpeg, or the one from PyPI."""
+    return shutil.which("ffmpeg") or str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
 @pytest.fixture

@@ -4,6 +4,12 @@
 
 #include <string.h>
 
+#if defined(_WIN32)
+#include <windows.h>
+#elif defined(__APPLE__)
+#include <dlfcn.h>
+#endif
+
 #ifndef VIDEOINR_MAJOR /* setup.py passes the package's version */
 #define VIDEOINR_MAJOR 0
 #define VIDEOINR_MINOR 0
@@ -74,7 +80,24 @@ static void VS_CC version(const VSMap *in, VSMap *out, void *user_data, VSCore *
 #define CUTS "sc:int:opt;sc_threshold:float:opt;sc_mode:data:opt;"
 #define ENGINE "model:data:opt;device:data:opt;fp16:int:opt;"
 
+/* A core unloads its plugins when it goes, and callbacks of another core may still be running in here: the library
+ * stays for as long as the process lives. On Linux the linker has seen to that (-z nodelete). */
+static void stay_loaded(void) {
+    static const char here;
+#if defined(_WIN32)
+    HMODULE pinned;
+    GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, &here, &pinned);
+#elif defined(__APPLE__)
+    Dl_info self;
+    if (dladdr(&here, &self))
+        dlopen(self.dli_fname, RTLD_LAZY); /* and never closed */
+#else
+    (void)here;
+#endif
+}
+
 VS_EXTERNAL_API(void) VapourSynthPluginInit2(VSPlugin *plugin, const VSPLUGINAPI *vspapi) {
+    stay_loaded();
     static char upscale[] = "Upscale", query[] = "Query", flow[] = "Flow", about[] = "Version";
     static const char *const returned = "clip:vnode;";
     vspapi->configPlugin("io.github.vs-videoinr", "videoinr", "Video at any size and any frame rate (VideoINR)",

