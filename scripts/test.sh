@@ -22,5 +22,6 @@ fi
 
 ruff check .
 ruff format --check .
+clang-format --dry-run -Werror vs_videoinr/plugin/native/*.[ch]
 mypy
 pytest "$@"
