@@ -334,13 +334,15 @@ def test_model_that_cannot_be_used(
     message: str,
 ) -> None:
     monkeypatch.setenv(catalogue.FOLDER_VARIABLE, str(tmp_path / "imported"))
-    name = name.format(folder=tmp_path)
+    if name == "/proc/self/mem" and not Path(name).exists():
+        pytest.skip("needs a file that cannot be read")
+    name = str(Path(name.format(folder=tmp_path))) if name else ""
     if contents is not None:
         Path(name).write_bytes(contents)
     with pytest.raises(vs.Error) as raised:
         core.videoinr.Upscale(moving(), scale=2, model=name)
-    assert str(raised.value) == "Upscale: " + message.format(
-        folder=tmp_path,
+    assert str(raised.value).replace(os.sep, "/") == "Upscale: " + message.format(
+        folder=tmp_path.as_posix(),
         available=", ".join(model.name for model in catalogue.models()) or "none",
         unreadable="it is truncated or not in the safetensors format",
         foreign="its tensors are not those of any known network",

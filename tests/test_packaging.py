@@ -84,7 +84,7 @@ def test_it_compiles_without_a_warning(tmp_path: Path) -> None:
 def test_it_compiles_without_a_warning_for_every_platform(tmp_path: Path, platform: str) -> None:
     command = [sys.executable, "-m", "ziglang", "cc", "-target", build_backend.ZIG_TARGETS[platform]]
     command += [*build_backend.c_flags("unix"), "-Wpedantic", "-Werror", "-c"]
-    for source in (ROOT / "vs_videoinr" / "plugin" / "native").glob("*.c"):
+    for source in (ROOT / "vs_videoinr").rglob("*.c"):
         output = ["-I", vs.get_include(), "-o", str(tmp_path / f"{source.stem}.o")]
         done = run(*command, *output, source)
         assert (done.returncode, done.stderr) == (0, "")

@@ -9,7 +9,6 @@ import json
 import lzma
 import os
 import pickle
-import resource
 import subprocess
 import sys
 import threading
@@ -610,6 +609,7 @@ def test_places_that_are_no_file(tmp_path: Path) -> None:
         load("x" * 5000 + ".pth")
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space")
 def test_hostile_files_stay_within_bounded_memory(tmp_path: Path, tensors: Tensors) -> None:
     # In a process of its own, whose address space is limited to what it has after importing torch and 300 MB.
     huge = tmp_path / "huge.pth"
@@ -631,6 +631,8 @@ for path in ({str(huge)!r}, {str(absurd)!r}):
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout.split(), done.stderr) == (["refused", "refused"], "")
+    import resource  # not to be had on Windows
+
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
 
 

@@ -96,10 +96,17 @@ class Filter:
             lasts = Fraction(round(lasts * 10**9), 10**9)
         return lasts if lasts.numerator <= MAX_INT else Fraction(0)
 
-    def is_cut(self, frame: Planes, following: Planes) -> bool:
-        """Whether `following` begins another scene than `frame`, a frame of the same clip."""
-        pictures = [frame_of(planes, self._source_size) for planes in (frame, following)]
-        return scene_cuts.difference(*pictures) > self._request.cut_threshold
+    def is_cut(self, frame: Planes, following: Planes, before: Planes | None, after: Planes | None) -> bool:
+        """Whether `following` begins another scene than `frame`, a frame of the same clip.
+
+        `before` and `after`, the frames around these two, tell whether it is a fade; None where they are not known.
+        """
+        first, second = (frame_of(planes, self._source_size) for planes in (frame, following))
+        if scene_cuts.difference(first, second) <= self._request.cut_threshold:
+            return False
+        if before is not None and scene_cuts.is_fade(frame_of(before, self._source_size), first, second):
+            return False
+        return after is None or not scene_cuts.is_fade(first, second, frame_of(after, self._source_size))
 
     def render(
         self,
