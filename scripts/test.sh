@@ -9,7 +9,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   present=$(ldconfig -p)
   missing=()
   for pair in libEGL.so.1=libegl1 libGL.so.1=libgl1 libxkbcommon.so.0=libxkbcommon0 libdbus-1.so.3=libdbus-1-3 \
-    libfontconfig.so.1=libfontconfig1 libglib-2.0.so.0=libglib2.0-0 \
+    libfontconfig.so.1=libfontconfig1 libglib-2.0.so.0=libglib2.0-0 libpulse.so.0=libpulse0 \
     $(python -c 'import sys
 if sys.base_prefix == "/usr": print("libpython{0}.{1}.so=libpython{0}.{1}".format(*sys.version_info))'); do
     [[ $present == *"${pair%=*}"* ]] || missing+=("${pair#*=}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import signal
 import subprocess
@@ -133,6 +134,7 @@ def test_a_reader_that_stops(vspipe: Path, environment: dict[str, str], script: 
         assert pipe.wait(timeout=30) != 0
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_ending_it_from_outside(vspipe: Path, environment: dict[str, str], script: Script, end: signal.Signals) -> None:
     with subprocess.Popen(
