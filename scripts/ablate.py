@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""What each idea in WarpINR is worth: python scripts/ablate.py ../shared/data/val/*.mp4 [--model lite].
+"""What each idea in WarpINR is worth: python -m scripts.ablate ../shared/data/val/*.mp4 [--model lite].
 
 Takes one part at a time out of a trained model, which has not learned to do without it, and measures the rest as
 training does (`training/probe.py`: 2x size, 2x rate, PSNR on Y in dB), but knowing the pairs around each; and between
@@ -23,8 +22,8 @@ from unittest.mock import patch
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from training.probe import Probe
 
+from scripts.training.probe import Probe
 from vs_videoinr import weights
 from vs_videoinr.model import stillness, warpinr
 from vs_videoinr.model.base import Flows

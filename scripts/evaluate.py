@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""Measure models and baselines against the truth: python scripts/evaluate.py CLIP.mp4 … --methods lite.
+"""Measure models and baselines against the truth: python -m scripts.evaluate CLIP.mp4 … --methods lite.
 
 Protocol: every `rate`-th frame of a clip is reduced by `size` (antialiased bicubic, 8 bit) and given to each method,
 which returns all frames at full size; all run through VapourSynth. PSNR and SSIM are on Y (BT.601) after rounding to
@@ -25,13 +24,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from evaluation import crops, report, scores
-from evaluation.baselines import BASELINES, Method, clip_of, frames_of, ours
-from evaluation.scores import Entry, Setting
-from training.clips import Frames, cached, to_tensor
-from training.metrics import luma, psnr, ssim
-from training.sample import shrink
 
+from scripts.data.batch import shrink
+from scripts.data.clips import Frames, cached, to_tensor
+from scripts.evaluation import crops, report, scores
+from scripts.evaluation.baselines import BASELINES, Method, clip_of, frames_of, ours
+from scripts.evaluation.metrics import luma, psnr, ssim
+from scripts.evaluation.scores import Entry, Setting
 from vs_videoinr import catalogue
 
 GOAL = Setting(4, 2)  # what the goals are about

@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""How models enlarge bars and borders: python scripts/measure_bars.py ../shared/data/val/*.mp4 [--models lite ...].
+"""How models enlarge bars and borders: python -m scripts.measure_bars ../shared/data/val/*.mp4 [--models lite ...].
 
 Pieces of the clips' first frames get a black bar below, or at their right, are reduced to a quarter and enlarged again,
 each by itself. Prints a Markdown table of PSNR on Y in dB, of the NEAR pixels on both sides of the edges, with machine
@@ -16,10 +15,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from training.clips import cached, to_tensor
-from training.metrics import luma
-from training.sample import shrink
 
+from scripts.data.batch import shrink
+from scripts.data.clips import cached, to_tensor
+from scripts.evaluation.metrics import luma
 from vs_videoinr import weights
 from vs_videoinr.model.base import Network
 from vs_videoinr.model.warpfield import resize

@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""How the scene detector does on the training clips: python scripts/measure_cuts.py ../shared/data/train/clips/*.mp4.
+"""How the scene detector does on the training clips: python -m scripts.measure_cuts ../shared/data/train/clips/*.mp4.
 
 The cuts were found by eye among the pairs of frames that differ most by several measures; frames are counted from 0,
 and each number is the last frame of its scene.
@@ -11,8 +10,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from training.clips import cached
 
+from scripts.data.clips import cached
 from vs_videoinr.plugin.scene_cuts import THRESHOLD, difference
 
 CUTS = {"sintel_24": [3, 65, 73, 89, 240, 290, 327, 341], "bunny_24": [84, 177], "bunny_60": [20], "city_25": [115]}

@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
-"""Put a trained model into the package: python scripts/publish.py RUN_FOLDER CLIP.mp4 ….
+"""Put a trained model into the package: python -m scripts.publish RUN_FOLDER CLIP.mp4 ….
 
-Measures it on the clips as scripts/evaluate.py does (2x and 4x size, 2x rate, against Spline36 and blending), and
+Measures it on the clips as scripts.evaluate does (2x and 4x size, 2x rate, against Spline36 and blending), and
 writes weights and card to vs_videoinr/models. What the card says of data and licences comes from
 NAME.card.yaml beside the training's configuration.
 """
@@ -16,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from evaluate import measure
-from evaluation.scores import Setting, at_source, between
-from training.clips import cached
 
+from scripts import ROOT
+from scripts.data.clips import cached
+from scripts.evaluate import measure
+from scripts.evaluation.scores import Setting, at_source, between
 from vs_videoinr import catalogue, weights
 
-ROOT = Path(__file__).resolve().parents[1]
 BASELINE = "Spline36 + blend"
 
 

@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""Train a network: python scripts/train.py CONFIG.yaml [--run FOLDER] [--minutes M].
+"""Train a network: python -m scripts.train CONFIG.yaml [--run FOLDER] [--minutes M].
 
 Saves everything that resuming needs in FOLDER (runs/NAME by default) every few minutes, when asked to stop (Ctrl-C,
 SIGTERM) and at the end, together with the averaged weights NAME.safetensors. Started again, it goes on where it was.
@@ -23,16 +22,16 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from torch import Tensor
-from training.clips import Clips, stills
-from training.drawings import draw
-from training.feed import Feed, Source
-from training.held import Held
-from training.optimiser import MOTION, Optimiser
-from training.pans import Pans
-from training.photographs import Photographs, load
-from training.probe import Probe
-from training.sample import Batch, Kind, seed_of
 
+from scripts.data.batch import Batch, Kind, seed_of
+from scripts.data.clips import Clips, stills
+from scripts.data.drawings import draw
+from scripts.data.feed import Feed, Source
+from scripts.data.pans import Pans
+from scripts.data.photographs import Photographs, load
+from scripts.data.single_frames import Held
+from scripts.training.optimiser import MOTION, Optimiser
+from scripts.training.probe import Probe
 from vs_videoinr import weights
 from vs_videoinr.model.warpinr import WarpINR
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from training.clips import Frames
+
+from scripts.data.clips import Frames
 
 SIDE = 144
 TRUTH = "truth"  # what the original's piece is called

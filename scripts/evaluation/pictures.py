@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from evaluation import crops
-from evaluation.scores import Entry
+from scripts.evaluation import crops
+from scripts.evaluation.scores import Entry
 
 GAIN = 3  # how much stronger errors are shown
 _LABEL = 18  # height of a line of text

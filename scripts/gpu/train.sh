@@ -10,6 +10,6 @@ mkdir -p "runs/$name" "$out"
 if [ ! -f "runs/$name/state.pt" ] && compgen -G '.gpu/state/part.*' >/dev/null; then
   cat .gpu/state/part.* >"runs/$name/state.pt"
 fi
-PYTHONPATH=. python3 scripts/train.py "$config" --minutes "$minutes" 2>&1 | tee "$out/train.log"
+python3 -m scripts.train "$config" --minutes "$minutes" 2>&1 | tee "$out/train.log"
 split --bytes=15M "runs/$name/state.pt" "$out/part."
 cp "runs/$name/$name.safetensors" "runs/$name/$name.yaml" "runs/$name/log.jsonl" "$out/"

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.clips import cached, to_tensor
-from training.metrics import luma, psnr
-from training.sample import shrink
+from scripts.data.batch import shrink
+from scripts.data.clips import cached, to_tensor
+from scripts.evaluation.metrics import luma, psnr
 from vs_videoinr.model.base import Network
 
 SIDE = 320

@@ -10,20 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="uses Qt's off-screen platform and /proc")
+from scripts.reliability import reloads
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="uses Qt's off-screen platform and /proc")
 
 
 @pytest.mark.parametrize("previewer", ["VSView", "VSPreview"])
-def test_open_seek_reload(
-    previewer: str, script: Callable[[str], Path], tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    from stress import reloads
-
+def test_open_seek_reload(previewer: str, script: Callable[[str], Path], tmp_path: Path, tiny: str) -> None:
     if previewer == "VSPreview" and not reloads.VSPREVIEW.exists():
-        pytest.skip("needs the environment that `python scripts/reliability.py reloads` makes")
+        pytest.skip("needs the environment that `python -m scripts.reliability reloads` makes")
     picture = tmp_path / "window.png"
     samples = reloads.session(previewer, script(reloads.SCRIPT.format(model=tiny)), 5, picture, tmp_path)
     assert [sample.workers for sample in samples] == [1] * 5

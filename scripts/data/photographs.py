@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from training.sample import Batch, Kind, Target, disturb, pick_scale, pick_window, seed_of, shrink
+from scripts.data.batch import Batch, Kind, Target, disturb, pick_scale, pick_window, seed_of, shrink
 
 PIECE = 640  # photograph pixels a side of a texture
 CHOICE = 3  # places looked at for every texture: the one with most detail teaches most

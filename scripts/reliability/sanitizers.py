@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
+from scripts import ROOT
 from vs_videoinr import weights
 from vs_videoinr.model.videoinr import VideoINR, VideoINRConfig
 from vs_videoinr.model.warpinr import WarpINR, WarpINRConfig
 
-ROOT = Path(__file__).resolve().parents[2]
 OURS = "videoinr.c"
 
 #: Only ours is built with it: without these, what other libraries do would end the process or fill the log.
@@ -56,13 +56,12 @@ def watched(sanitizer: str, models: list[str], folder: Path) -> tuple[str, list[
         name: f"{options}:log_path={log}",
         "PYTHONMALLOC": "malloc",
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
     }
     # ThreadSanitizer of older compilers cannot place its shadow where Linux now puts libraries at random.
-    command = ["setarch", platform.machine(), "-R", sys.executable, "-P"]
-    command += [str(Path(__file__).with_name("workload.py")), str(library), *models]
+    command = ["setarch", platform.machine(), "-R", sys.executable]
+    command += ["-m", "scripts.reliability.workload", str(library), *models]
     start = time.monotonic()
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     said = "\n".join(path.read_text(errors="replace") for path in folder.glob("log.*"))
     everything = reports(said)
     ours = [report for report in everything if OURS in report]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.sample import Batch, Target
+from scripts.data.batch import Batch, Target
 
 NOTHING = 0.03  # a share of a picture below which its motion cannot be told
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.bars import barred
-from training.photographs import most_detailed
-from training.sample import Batch, Kind, Target, disturb, pick_scale, pick_window, seed_of, shrink
+from scripts.data.bars import barred
+from scripts.data.batch import Batch, Kind, Target, disturb, pick_scale, pick_window, seed_of, shrink
+from scripts.data.photographs import most_detailed
 
 LARGEST = 4.0  # scale of half of the batches: there is most to learn
 

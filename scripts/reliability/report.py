@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
-from pathlib import Path
 
 import torch
 import vapoursynth as vs
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "RELIABILITY.md"
+from scripts import ROOT
+
+PAGE = ROOT / "docs" / "RELIABILITY.md"
 
 
 def machine() -> str:

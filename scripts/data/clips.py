@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.sample import Batch, Kind, Target, disturb, pick_scale, pick_window, seed_of, shrink
+from scripts.data.batch import Batch, Kind, Target, disturb, pick_scale, pick_window, seed_of, shrink
 
 Frames = NDArray[np.uint8]  # (N, H, W, 3) RGB
 STILLS = 12  # neighbouring frames have little that is new

@@ -9,12 +9,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
-from training.clips import Clips
-from training.fades import fade
-from training.held import Held
-from training.pans import Pans
-from training.photographs import Photographs
-from training.sample import Batch, seed_of
+from scripts.data.batch import Batch, seed_of
+from scripts.data.clips import Clips
+from scripts.data.fades import fade
+from scripts.data.pans import Pans
+from scripts.data.photographs import Photographs
+from scripts.data.single_frames import Held
 
 Source = Photographs | Pans | Clips | Held
 
