@@ -10,9 +10,6 @@ elsewhere. Prints a Markdown table with machine and date.
 
 from __future__ import annotations
 
-import argparse
-import datetime as dt
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -23,7 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scripts.training.probe import Probe
+from scripts import command, measured
+from scripts.data.video import CACHE
+from scripts.training.probe import Probe, reduced
 from vs_videoinr import weights
 from vs_videoinr.model import stillness, warpinr
 from vs_videoinr.model.base import Flows
@@ -172,8 +171,8 @@ def moved(net: WarpINR, truth: list[Tensor]) -> Iterator[None]:
 @contextmanager
 def told_exactly(probe: Probe) -> Iterator[None]:
     """What neighbours are told of motion is what the network sees of it in the frames at their full size."""
-    shown = [frame for known in (*probe.triples, *probe.around) for frame in known if frame is not None]
-    full = {Probe.low(frame).numpy().tobytes(): frame for frame in shown}
+    shown = [frame for triple in probe.triples for frame in vars(triple).values() if frame is not None]
+    full = {reduced(frame).numpy().tobytes(): frame for frame in shown}
     flows, encode = WarpINR.flows, WarpINR.encode
 
     def exact(net: WarpINR, *pair: Tensor) -> Flows:
@@ -217,19 +216,19 @@ VARIANTS: dict[str, Callable[[WarpINR], AbstractContextManager[None]]] = {
 @torch.no_grad()
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command("ablate", __doc__)
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--model", default="lite")
     parser.add_argument("--rows", nargs="+", choices=VARIANTS, metavar="ROW", help="only these")
-    parser.add_argument("--cache", type=Path, default=Path("runs/frames"))
+    parser.add_argument("--cache", type=Path, default=CACHE)
     arguments = parser.parse_args()
     net, model = weights.load(arguments.model), Path(arguments.model).stem
     assert isinstance(net, WarpINR)
     clips, cpu = sorted(arguments.clips), torch.device("cpu")
-    probe, fading = Probe(clips, arguments.cache, cpu, around=True), Probe(clips, arguments.cache, cpu, LEFT)
-    print(f"Measured {dt.datetime.now(dt.UTC).date()} on {platform.machine()}.\n")
+    probe, fading = Probe(clips, arguments.cache, cpu, neighbours=True), Probe(clips, arguments.cache, cpu, LEFT)
+    print(f"{measured()}\n")
     print("| | between frames | at source times | between frames that fade |\n|---|---|---|---|")
-    print(f"| bicubic, blended | {probe.blend[0]:.2f} | {probe.blend[1]:.2f} | {fading.blend[0]:.2f} |")
+    print(f"| bicubic, blended | {probe.blended[0]:.2f} | {probe.blended[1]:.2f} | {fading.blended[0]:.2f} |")
     for name in arguments.rows or VARIANTS:
         with VARIANTS[name](net):
             between, source = probe(net)
@@ -240,7 +239,7 @@ def main() -> None:
     with told_exactly(probe):
         between, source = probe(net)
     print(f"| `{model}`, neighbours told of motion as full size shows it | {between:.2f} | {source:.2f} | |")
-    with moved(net, [true for first, middle, _ in probe.triples for true in (middle, first)]):
+    with moved(net, [true for triple in probe.triples for true in (triple.middle, triple.first)]):
         between, source = probe(net)
     print(f"| `{model}`, moved to where the truth is | {between:.2f} | {source:.2f} | |")
 

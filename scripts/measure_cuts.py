@@ -6,12 +6,12 @@ and each number is the last frame of its scene.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
-from scripts.data.clips import cached
+from scripts import command
+from scripts.data.video import CACHE, cached
 from vs_videoinr.plugin.scene_cuts import THRESHOLD, difference
 
 CUTS = {"sintel_24": [3, 65, 73, 89, 240, 290, 327, 341], "bunny_24": [84, 177], "bunny_60": [20], "city_25": [115]}
@@ -19,9 +19,9 @@ CUTS = {"sintel_24": [3, 65, 73, 89, 240, 290, 327, 341], "bunny_24": [84, 177],
 
 def main() -> None:
     """Print what the detector takes for a cut, and what it misses."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command("measure_cuts", __doc__)
     parser.add_argument("clips", type=Path, nargs="+")
-    parser.add_argument("--cache", type=Path, default=Path("runs/frames"))
+    parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--threshold", type=float, default=THRESHOLD)
     arguments = parser.parse_args()
     pairs = found = missed = wrong = 0

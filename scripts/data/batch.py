@@ -1,114 +1,101 @@
-"""One training batch, however it was made, and the low-resolution frames that a network sees of it."""
+"""One training batch, however it was made, and what all sources of batches decide in the same way."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
+from typing import Protocol
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+MAX_SCALE = 4.0  # of the true pictures / the frames that a network sees
+FAVOURED_SCALES = (2.0, 3.0, MAX_SCALE, MAX_SCALE)  # what people ask for most; at the largest is most to learn
+
+Window = tuple[int, int, int, int]  # top, left, height, width
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What batches are to be like, whoever makes them."""
+class BatchSpec:
+    """What batches are to be like, whoever makes them.
 
-    batch: int  # samples
-    side: int  # low-resolution pixels a side
-    window: int  # full-size pixels a side, at most, that the loss looks at: see Target
-    compressed: float  # see `disturb`
+    Attributes:
+        batch: How many samples.
+        side: Of the frames that a network sees, low-resolution pixels.
+        window: Of what the loss looks at, full-size pixels a side, at most.
+        compressed: Share of the degraded batches that go through H.264, too.
+    """
+
+    batch: int
+    side: int
+    window: int
+    compressed: float
 
 
 @dataclass
 class Target:
-    """What the network must say at time `t` in `window` (top, left, height, width) of the full-size picture."""
+    """The true picture at time `t`, in one window of it."""
 
-    t: float
-    window: tuple[int, int, int, int]
-    rgb: Tensor  # (B, 3, height, width)
+    t: float  # 0 at the first frame, 1 at the second
+    window: Window  # full-size pixels
+    rgb: Tensor  # (B, 3, height, width) in [0, 1]
+
+    @classmethod
+    def crop(cls, t: float, pictures: Tensor, limit: int, random: torch.Generator) -> Target:
+        """The target in a random window, at most `limit` pixels a side, of whole `pictures` (B, 3, H, W)."""
+        height, width = pictures.shape[-2:]
+        top, left, high, wide = window = pick_window((height, width), limit, random)
+        return cls(t, window, pictures[..., top : top + high, left : left + wide])
 
 
 @dataclass
 class Batch:
-    """A pair of low-resolution frames and the truth at some times between them."""
+    """A pair of low-resolution frames and the truth at some times between them.
 
-    frame0: Tensor  # (B, 3, h, w) in [0, 1]
+    Attributes:
+        frame0: (B, 3, h, w) in [0, 1].
+        frame1: The same; the very same object where a single frame is a pair with itself.
+        size: (H, W) of the truth.
+        targets: What the network should make.
+        flow: (2B, 2, h, w), 0 → 1 then 1 → 0, low-resolution pixels; None where it is not known.
+        middle: A frame (B, 3, h, w) between both, and what it should look like.
+        following: The frame as far after frame 1 as the middle one is before it.
+    """
+
+    frame0: Tensor
     frame1: Tensor
-    size: tuple[int, int]  # (H, W) of the truth
+    size: tuple[int, int]
     targets: list[Target]
-    flow: Tensor | None = None  # (2B, 2, h, w), 0 → 1 then 1 → 0, low-resolution pixels; None where nobody knows
-    middle: tuple[Tensor, Target] | None = None  # a frame between them (B, 3, h, w), and what it must look like
-    beyond: Tensor | None = None  # the frame as far after frame 1 as the middle one is before it
+    flow: Tensor | None = None
+    middle: tuple[Tensor, Target] | None = None
+    following: Tensor | None = None
 
 
-def shrink(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """Antialiased bicubic reduction (a = -0.5), rounded to 8 bit as users' clips are."""
-    if frames.shape[-2:] != size:
-        frames = F.interpolate(frames, size=size, mode="bicubic", antialias=True, align_corners=False)
-    return (frames.clamp(0, 1) * 255).round() / 255
+class Source(Protocol):
+    """Makes batches, each from its number alone; safe to be asked by several threads."""
+
+    def make(self, number: int) -> Batch:
+        """Batch `number`."""
 
 
-def disturb(frames: list[Tensor], compressed: float, random: torch.Generator) -> list[Tensor]:
-    """What users' clips suffer, mildly: a slight blur, then noise, then H.264 in a share `compressed` of all cases."""
-    strength, blur, chance, quality = torch.rand(4, generator=random).tolist()
-    kernel = torch.tensor([blur * 0.15, 1 - blur * 0.3, blur * 0.15])
-    kernel = (kernel[:, None] * kernel)[None, None].expand(3, 1, 3, 3)
-    result = []
-    for frame in frames:
-        noise = torch.randn(frame.shape, generator=random).to(frame)
-        soft = F.conv2d(F.pad(frame, (1, 1, 1, 1), mode="replicate"), kernel.to(frame), groups=3)
-        result.append(((soft + noise * strength * 3 / 255).clamp(0, 1) * 255).round() / 255)
-    return compress(result, 16 + 10 * quality) if chance < compressed else result
+def batch_random(seed: int, number: int) -> torch.Generator:
+    """The random numbers of one batch: training can stop and go on anywhere, and batches can be made in any order."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + number)
 
 
-def compress(frames: list[Tensor], crf: float) -> list[Tensor]:
-    """Frames (B, 3, h, w) as they come back from H.264 in 4:2:0, each of the batch being a short clip of its own."""
-    import av  # not to be had on a machine without a network, where `compressed` is 0
-
-    height, width = frames[0].shape[-2:]
-    result = [torch.empty_like(frame) for frame in frames]
-    for number in range(frames[0].shape[0]):
-        encoder = av.VideoCodecContext.create("libx264", "w")
-        encoder.width, encoder.height, encoder.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
-        encoder.time_base, encoder.thread_count = Fraction(1, 25), 1
-        encoder.options = {"crf": f"{crf:.1f}", "preset": "veryfast", "bf": "0"}
-        packets = []
-        for time, frame in enumerate(frames):
-            even = F.pad(frame[number : number + 1], (0, width % 2, 0, height % 2), mode="replicate")[0]
-            rgb = (even * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
-            picture = av.VideoFrame.from_ndarray(rgb, format="rgb24")
-            picture.pts = time
-            packets += encoder.encode(picture)
-        packets += encoder.encode(None)
-        decoder = av.VideoCodecContext.create("h264", "r")
-        decoder.thread_count = 1
-        decoded = [picture for packet in [*packets, None] for picture in decoder.decode(packet)]
-        for whole, picture in zip(result, decoded, strict=True):
-            rgb = np.ascontiguousarray(picture.to_ndarray(format="rgb24")[:height, :width])
-            whole[number] = torch.from_numpy(rgb).permute(2, 0, 1) / 255
-    return result
+def pick_int(end: int, random: torch.Generator) -> int:
+    """A whole number from 0 to below `end`."""
+    return int(torch.randint(end, (), generator=random))
 
 
-def pick_window(size: tuple[int, int], limit: int, random: torch.Generator) -> tuple[int, int, int, int]:
+def pick_window(size: tuple[int, int], limit: int, random: torch.Generator) -> Window:
     """A random part of at most `limit` pixels a side."""
     height, width = (min(limit, side) for side in size)
-    top = int(torch.randint(size[0] - height + 1, (), generator=random))
-    left = int(torch.randint(size[1] - width + 1, (), generator=random))
+    top, left = pick_int(size[0] - height + 1, random), pick_int(size[1] - width + 1, random)
     return top, left, height, width
 
 
-def seed_of(seed: int, number: int) -> int:
-    """The seed of one batch: training can stop and go on at any number, and batches can be made side by side."""
-    return seed * 1_000_003 + number
-
-
 def pick_scale(random: torch.Generator) -> float:
-    """Real scales from 1 to 4; every second time one of the whole factors that people ask for most.
-
-    Of these 4 twice as often: there is most to learn, and what is learned of it is right at smaller scales as well.
-    """
+    """A real scale from 1 to MAX_SCALE, or every second time one of FAVOURED_SCALES."""
     if float(torch.rand((), generator=random)) < 0.5:
-        return 1 + 3 * float(torch.rand((), generator=random))
-    return (2.0, 3.0, 4.0, 4.0)[int(torch.randint(4, (), generator=random))]
+        return 1 + (MAX_SCALE - 1) * float(torch.rand((), generator=random))
+    return FAVOURED_SCALES[pick_int(len(FAVOURED_SCALES), random)]

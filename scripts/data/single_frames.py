@@ -1,4 +1,4 @@
-"""Pieces of pictures that are held: one frame and nothing to follow, so that a step costs a fraction of others.
+"""Batches of single frames, with which nothing moves, so that a step costs a fraction of others.
 
 What a frame shows by itself is most of its detail, and takes most to learn.
 """
@@ -8,31 +8,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scripts.data.bars import barred
-from scripts.data.batch import Batch, Kind, Target, disturb, pick_scale, pick_window, seed_of, shrink
-from scripts.data.photographs import most_detailed
+from scripts.data.bars import add_bars
+from scripts.data.batch import MAX_SCALE, Batch, BatchSpec, Target, batch_random, pick_scale
+from scripts.data.degradation import degrade_some, reduce_bicubic
+from scripts.data.pictures import cut_detailed
 
-LARGEST = 4.0  # scale of half of the batches: there is most to learn
+LARGEST_SHARE = 0.5  # of the batches are at MAX_SCALE: there is most to learn
 
 
-class Held:
-    """Batches of frames that are pairs with themselves, made from their number alone."""
+class SingleFrames:
+    """Makes batches of frames that are pairs with themselves."""
 
-    def __init__(self, images: list[Tensor], kind: Kind, seed: int) -> None:
+    def __init__(self, images: list[Tensor], spec: BatchSpec, seed: int) -> None:
         """`images`, (3, H, W) uint8 each, may be photographs, frames or drawings."""
-        self.images, self.kind, self.seed, self.random = images, kind, seed, torch.Generator()
+        self.images, self.spec, self.seed = images, spec, seed
 
     def make(self, number: int) -> Batch:
-        """Cut one batch at one scale."""
-        self.random.manual_seed(seed_of(self.seed, number))
-        side = self.kind.side
-        scale = LARGEST if float(torch.rand((), generator=self.random)) < 0.5 else pick_scale(self.random)
+        """Batch `number`, at one scale."""
+        random, side = batch_random(self.seed, number), self.spec.side
+        largest = float(torch.rand((), generator=random)) < LARGEST_SHARE
+        scale = MAX_SCALE if largest else pick_scale(random)
         high = max(round(side * scale), side + 1)  # at its own size a frame has all its detail
-        pieces = [most_detailed(self.images, (high, high), high, self.random) for _ in range(self.kind.batch)]
-        pictures = torch.stack([barred(piece, high / side, self.random) for piece in pieces])
-        low = shrink(pictures, (side, side))
-        if float(torch.rand((), generator=self.random)) < 0.15:
-            low = disturb([low], self.kind.compressed, self.random)[0]
-        top, left, height, width = window = pick_window((high, high), self.kind.window, self.random)
-        truth = pictures[..., top : top + height, left : left + width]
-        return Batch(low, low, (high, high), [Target(0.0, window, truth)])
+        pieces = [cut_detailed(self.images, (high, high), high, random) for _ in range(self.spec.batch)]
+        pictures = torch.stack([add_bars(piece, high / side, random) for piece in pieces])
+        (low,) = degrade_some([reduce_bicubic(pictures, (side, side))], self.spec.compressed, random)
+        return Batch(low, low, (high, high), [Target.crop(0.0, pictures, self.spec.window, random)])

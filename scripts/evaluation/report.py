@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scripts.evaluation import pictures, scores
 from scripts.evaluation.baselines import BASELINES
-from scripts.evaluation.metrics import EQUAL
+from scripts.evaluation.metrics import EQUAL_DB
 from scripts.evaluation.scores import Entry, Setting, at_middle, at_source, between
 from vs_videoinr import catalogue
 
@@ -84,7 +84,7 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _decibels(value: float | None) -> str:
-    return "exact" if value == EQUAL else _number(value, 2)
+    return "exact" if value == EQUAL_DB else _number(value, 2)
 
 
 def _rows(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -170,7 +170,7 @@ def write(docs: Path, goal: Setting, shown: Setting) -> None:
     lines += ["![PSNR over t](evaluation/psnr_over_t.png)", "", "## Pictures", ""]
     lines += [
         f"At {shown}: half-way between the two source frames in the middle, where most moves, pixel for pixel; below, "
-        f"the error in every channel, {pictures.GAIN} times as strong.",
+        f"the error in every channel, {pictures.ERROR_GAIN} times as strong.",
     ]
     for clip in tables[shown].clips:
         if pictures.compare(data / "crops", clip, methods, data / f"{clip}.jpg"):

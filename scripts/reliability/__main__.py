@@ -5,15 +5,15 @@ Needs `pip install '.[test]'`. Ends with 1 if something is not as it should be.
 
 from __future__ import annotations
 
-import argparse
 import sys
 
+from scripts import command
 from scripts.reliability import report
 
 
 def main() -> int:
     """Run the stage that the command line names; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command("reliability", __doc__)
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     soak = stages.add_parser("soak", help="random seeks and straight stretches")
     soak.add_argument("--minutes", type=float, default=60)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import platform
 
 import torch
 import vapoursynth as vs
 
-from scripts import ROOT
+from scripts import ROOT, today
 
 PAGE = ROOT / "docs" / "RELIABILITY.md"
 
@@ -19,7 +18,7 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     cores = f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores"
     return (
-        f"{dt.date.today().isoformat()}; {platform.system()} {platform.machine()}, {cores}, {memory / 2**30:.0f} GiB; "
+        f"{today()}; {platform.system()} {platform.machine()}, {cores}, {memory / 2**30:.0f} GiB; "
         f"Python {platform.python_version()}, VapourSynth R{vs.__version__.release_major}, PyTorch {torch.__version__}"
     )
 
