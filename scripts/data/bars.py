@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from scripts.data.batch import pick_int
 from vs_videoinr.model.turns import TURNS, turned, turned_back
 from vs_videoinr.model.warpfield import resize
 
@@ -25,7 +26,7 @@ def add_bars(picture: Tensor, scale: float, random: torch.Generator) -> Tensor:
     `scale` is that of its full-size pixels: how many of them make a low-resolution one.
     """
     chance, width, other_width, second, transparency, colouring = torch.rand(6, generator=random).tolist()
-    turn = int(torch.randint(TURNS, (), generator=random))
+    turn = pick_int(TURNS, random)
     if chance > BARS_SHARE:
         return picture
     grey = torch.rand(1, 1, 1, generator=random)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from scripts.data.batch import MAX_SCALE, Batch, BatchSpec, Target, batch_random, pick_int, pick_scale
 from scripts.data.degradation import degrade_some, reduce_bicubic
-from scripts.data.pictures import mirror
 from scripts.data.video import Frames, cached, frame_rate, to_tensor
+from vs_videoinr.model.turns import TURNS, turned
 
 CUT_CHANGE = 0.12  # mean absolute difference, of 1, between neighbours from which on they are of different shots
 MIN_SHOT_FRAMES = 3
@@ -86,5 +86,5 @@ class Clips:
                 motion = float(np.abs(piece[0][::4, ::4].astype(np.int16) - piece[2][::4, ::4]).mean())
                 if motion > most:
                     most, best = motion, [to_tensor(frame, self.device) for frame in piece]
-        way = pick_int(8, random)
-        return [mirror(frame, way) for frame in best]
+        turn = pick_int(TURNS, random)
+        return [turned(frame, turn) for frame in best]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from scripts.data.batch import pick_int
 from scripts.data.video import cached
+from vs_videoinr.model.turns import TURNS, turned
 
 STILL_INTERVAL = 12  # frames; neighbouring ones have little that is new
 CANDIDATES = 3  # places looked at for every piece: the one with most detail teaches most
@@ -59,10 +60,4 @@ def cut_detailed(images: list[Tensor], size: tuple[int, int], side: int, random:
     best = best.float() / 255
     if best.shape[-2:] != size:
         best = F.interpolate(best[None], size=size, mode="bicubic", align_corners=False)[0].clamp(0, 1)
-    return mirror(best, pick_int(8, random))
-
-
-def mirror(picture: Tensor, way: int) -> Tensor:
-    """Way number `way`, 0 to 7, to mirror and turn a picture (3, H, W)."""
-    axes = [axis + 1 for axis in range(2) if way >> axis & 1]
-    return picture.flip(axes).transpose(1, 2) if way & 4 else picture.flip(axes)
+    return turned(best, pick_int(TURNS, random))
