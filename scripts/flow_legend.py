@@ -1,11 +1,9 @@
-#!/usr/bin/env python3
 """Draw docs/flow_legend.png, the colour wheel of core.videoinr.Flow: the place in it is the motion."""
-
-from pathlib import Path
 
 import torch
 from PIL import Image
 
+from scripts import ROOT
 from vs_videoinr.rendering.flow_colours import FlowColours
 
 SIDE = 160
@@ -18,7 +16,7 @@ def main() -> None:
     wheel = FlowColours(SIDE / 2)(torch.stack((x, y)))
     wheel = torch.where(torch.hypot(x, y) < SIDE / 2, wheel, 1.0)
     picture = (wheel * 255).round().byte().permute(1, 2, 0).numpy()
-    Image.fromarray(picture).save(Path(__file__).parents[1] / "docs" / "flow_legend.png", optimize=True)
+    Image.fromarray(picture).save(ROOT / "docs" / "flow_legend.png", optimize=True)
 
 
 if __name__ == "__main__":

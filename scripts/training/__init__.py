@@ -1,1 +1,1 @@
-"""What the scripts share for training and evaluating the networks; not part of the installed package."""
+"""What `python -m scripts.train` is made of."""

@@ -24,7 +24,7 @@ ENDS = (
     "amounts",
     "patterns",
 )
-MOTION = ("pyramid.", "flow.")  # learned before the rest, and more slowly
+MOTION_PREFIXES = ("pyramid.", "flow.")  # learned before the rest, and more slowly
 
 
 def _is_inner(name: str, parameter: Tensor) -> bool:
@@ -38,7 +38,7 @@ def _matrix(kernel: Tensor) -> Tensor:
 
 
 class Optimiser:
-    """Both optimisers behind one."""
+    """Muon and Adam behind one interface."""
 
     def __init__(self, net: nn.Module, rate: float, motion_rate: float) -> None:
         """`rate` of all but the motion; `net` must be in channels-last memory. Both fall by `step`'s factor."""
@@ -46,7 +46,7 @@ class Optimiser:
         inner: dict[float, list[Tensor]] = {rate: [], motion_rate: []}
         other: dict[float, list[Tensor]] = {rate: [], motion_rate: []}
         for name, parameter in net.named_parameters():
-            own = motion_rate if name.startswith(MOTION) else rate
+            own = motion_rate if name.startswith(MOTION_PREFIXES) else rate
             if _is_inner(name, parameter):
                 matrix = nn.Parameter(_matrix(parameter.detach()))
                 assert matrix.data_ptr() == parameter.data_ptr()

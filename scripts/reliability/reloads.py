@@ -11,10 +11,8 @@ import tempfile
 import venv
 from pathlib import Path
 
-from stress import measure
-
-ROOT = Path(__file__).resolve().parents[2]
-SESSIONS = Path(__file__).parent
+from scripts import ROOT
+from scripts.reliability import measure
 
 #: VSPreview needs versions of its own (2026: none of it works with vsjetpack 2).
 VSPREVIEW = ROOT / ".venvs" / "vspreview"
@@ -54,13 +52,12 @@ def session(previewer: str, script: Path, reloads: int, picture: Path, home: Pat
         "XDG_CONFIG_HOME": str(home / "config"),
         "XDG_CACHE_HOME": str(home / "cache"),
         "XDG_RUNTIME_DIR": str(run),
-        "PYTHONPATH": str(SESSIONS.parent),
         "QT_QPA_PLATFORM": "offscreen",
         "QT_WIDGETS_RHI": "0",
     }
-    program = SESSIONS / f"{previewer.lower()}_session.py"
-    command: list[str | Path] = [python_of(previewer), "-P", program, script, str(reloads), picture]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    program = f"scripts.reliability.{previewer.lower()}_session"
+    command: list[str | Path] = [python_of(previewer), "-m", program, script, str(reloads), picture]
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     if done.returncode != 0 or "still in use" in said:
         raise RuntimeError(f"{previewer} ended with {done.returncode}:\n{said}")

@@ -19,7 +19,7 @@ from vspreview import init
 from vspreview.core.vsenv import get_current_environment, set_vsengine_loop
 from vspreview.main import MainWindow
 
-from stress import measure
+from scripts.reliability import measure
 
 AHEAD = 8  # frames on their way
 

@@ -1,4 +1,4 @@
-"""Drawn pictures: edges, lines, letters and lattices, of which photographs of nature have few and films have many.
+"""Drawn pictures: edges, lines, letters and grids, of which photographs of nature have few and films have many.
 
 Drawn several times as large and reduced, so that edges lie anywhere between pixels, as in a camera's picture; then
 sometimes softened or sharpened, as cameras do as well.
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 
-SIDE = 1024  # of a drawing, pixels
-LARGER = 3  # times as large is it drawn
+SIDE_PX = 1024  # of a drawing
+OVERSAMPLING = 3  # times as large is it drawn at first
 Points = NDArray[np.float64]  # (..., 2), x and y in pixels of the large drawing
 
 
@@ -26,16 +26,16 @@ def _points(places: Points) -> list[tuple[float, float]]:
 class Drawing:
     """One picture, element over element."""
 
-    def __init__(self, random: np.random.Generator, ground: Tensor) -> None:
-        """`ground`: a photograph (3, H, W) uint8, which a part of all drawings are drawn upon."""
+    def __init__(self, random: np.random.Generator, background: Tensor) -> None:
+        """`background`: a photograph (3, H, W) uint8, which a part of all drawings are drawn upon."""
         self.random = random
         self.colours = random.integers(0, 256, (random.integers(3, 9), 3))
         grey = random.random(len(self.colours)) < 0.4
         self.colours[grey] = self.colours[grey, :1]
         self.colours[:2] = (random.integers(0, 50),), (random.integers(200, 256),)  # nearly black and nearly white
-        large = (SIDE * LARGER,) * 2
+        large = (SIDE_PX * OVERSAMPLING,) * 2
         if random.random() < 0.4:
-            photograph = Image.fromarray(ground.permute(1, 2, 0).contiguous().cpu().numpy())
+            photograph = Image.fromarray(background.permute(1, 2, 0).contiguous().cpu().numpy())
             self.image = photograph.resize(large, Image.Resampling.BICUBIC)
         else:
             shade = Image.linear_gradient("L").rotate(random.uniform(0, 360)).resize(large)
@@ -47,19 +47,19 @@ class Drawing:
         red, green, blue = self.colours[self.random.integers(len(self.colours))].tolist()
         return red, green, blue
 
-    def _between(self, least: float, most: float) -> float:
+    def _log_uniform(self, low: float, high: float) -> float:
         """Evenly over magnitudes."""
-        return float(np.exp(self.random.uniform(np.log(least), np.log(most))))
+        return float(np.exp(self.random.uniform(np.log(low), np.log(high))))
 
-    def _pen(self) -> int:
-        return round(LARGER * self._between(0.7, 8))
+    def _line_width(self) -> int:
+        return round(OVERSAMPLING * self._log_uniform(0.7, 8))
 
     def _corners(self, count: int) -> Points:
         """Corners of some figure, in the order of their angles around somewhere."""
-        size = LARGER * self._between(6, 300)
+        size = OVERSAMPLING * self._log_uniform(6, 300)
         angle = np.sort(self.random.uniform(0, 2 * np.pi, count))
         far = size * self.random.uniform(0.3, 1, (count, 1))
-        middle = self.random.uniform(0, SIDE * LARGER, 2)
+        middle = self.random.uniform(0, SIDE_PX * OVERSAMPLING, 2)
         around: Points = middle + far * np.stack((np.cos(angle), np.sin(angle)), -1)
         return around
 
@@ -68,29 +68,29 @@ class Drawing:
         corners = self._corners(int(self.random.integers(3, 7)))
         fill, outline = (self._colour(), None) if self.random.random() < 0.6 else (None, self._colour())
         if self.random.random() < 0.6:
-            self.draw.polygon(_points(corners), fill, outline, self._pen())
+            self.draw.polygon(_points(corners), fill, outline, self._line_width())
         else:
             first, last = _points(np.stack((corners.min(0), corners.max(0))))
-            self.draw.ellipse((first, last), fill, outline, self._pen())
+            self.draw.ellipse((first, last), fill, outline, self._line_width())
 
     def line(self) -> None:
         """A line through some places, straight or round the corner."""
         corners = self._corners(int(self.random.integers(2, 5)))
-        self.draw.line(_points(corners), self._colour(), self._pen(), "curve")
+        self.draw.line(_points(corners), self._colour(), self._line_width(), "curve")
 
     def letters(self) -> None:
         """A line of letters, turned somehow."""
-        font = ImageFont.load_default(LARGER * self._between(7, 90))
+        font = ImageFont.load_default(OVERSAMPLING * self._log_uniform(7, 90))
         text = "".join(self.random.choice(list(string.printable[:95]), self.random.integers(2, 16)))
         box = font.getbbox(text)
         mask = Image.new("L", (max(1, round(box[2])), max(1, round(box[3]))))
         ImageDraw.Draw(mask).text((0, 0), text, 255, font)
         turned = 0.0 if self.random.random() < 0.4 else self.random.uniform(0, 360)
         mask = mask.rotate(turned, Image.Resampling.BICUBIC, expand=True)
-        place = self.random.integers(-100, SIDE * LARGER, 2).tolist()
+        place = self.random.integers(-100, SIDE_PX * OVERSAMPLING, 2).tolist()
         self.image.paste(self._colour(), (place[0], place[1]), mask)
 
-    def lattice(self) -> None:
+    def grid(self) -> None:
         """Lines, a grid or a chequerboard, seen at an angle: tiles, fences, windows, keys."""
         corners = self._corners(4)
         columns, rows = self.random.integers(1, 24, 2).tolist()
@@ -108,7 +108,7 @@ class Drawing:
             seen: Points = (a + across * x[..., None] + down * y[..., None]) / far
             return seen
 
-        colour, pen = self._colour(), self._pen()
+        colour, pen = self._colour(), self._line_width()
         if kind == 2:
             for row in range(rows):
                 for column in range(row % 2, columns, 2):
@@ -120,9 +120,9 @@ class Drawing:
                 one, other = np.full(2, ratio), np.array([0.0, 1.0])
                 self.draw.line(_points(place(one, other) if upright else place(other, one)), colour, pen)
 
-    def finished(self) -> Tensor:
-        """The drawing at its own size, (3, SIDE, SIDE) uint8."""
-        image = self.image.reduce(LARGER)
+    def finish(self) -> Tensor:
+        """The drawing at its own size, (3, SIDE_PX, SIDE_PX) uint8."""
+        image = self.image.reduce(OVERSAMPLING)
         treatment = self.random.random()
         if treatment < 0.3:
             image = image.filter(ImageFilter.GaussianBlur(self.random.uniform(0.2, 0.8)))
@@ -132,15 +132,15 @@ class Drawing:
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
-def draw(count: int, grounds: list[Tensor], seed: int) -> list[Tensor]:
-    """`count` drawings, (3, SIDE, SIDE) uint8, some of them upon `grounds`; each from its number alone."""
+def draw(count: int, backgrounds: list[Tensor], seed: int) -> list[Tensor]:
+    """`count` drawings, (3, SIDE_PX, SIDE_PX) uint8, some of them upon `backgrounds`; each from its number alone."""
     drawings = []
     for number in range(count):
         random = np.random.default_rng((seed, number))
-        drawing = Drawing(random, grounds[int(random.integers(len(grounds)))])
-        elements = (drawing.figure, drawing.line, drawing.letters, drawing.lattice)
+        drawing = Drawing(random, backgrounds[int(random.integers(len(backgrounds)))])
+        elements = (drawing.figure, drawing.line, drawing.letters, drawing.grid)
         chances = random.dirichlet(np.ones(len(elements)))
         for _ in range(int(random.integers(60, 400))):
             elements[int(random.choice(len(elements), p=chances))]()
-        drawings.append(drawing.finished().to(grounds[0].device))
+        drawings.append(drawing.finish().to(backgrounds[0].device))
     return drawings

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import platform
-from pathlib import Path
 
 import torch
 import vapoursynth as vs
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "RELIABILITY.md"
+from scripts import ROOT, today
+
+PAGE = ROOT / "docs" / "RELIABILITY.md"
 
 
 def machine() -> str:
@@ -18,7 +18,7 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     cores = f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores"
     return (
-        f"{dt.date.today().isoformat()}; {platform.system()} {platform.machine()}, {cores}, {memory / 2**30:.0f} GiB; "
+        f"{today()}; {platform.system()} {platform.machine()}, {cores}, {memory / 2**30:.0f} GiB; "
         f"Python {platform.python_version()}, VapourSynth R{vs.__version__.release_major}, PyTorch {torch.__version__}"
     )
 

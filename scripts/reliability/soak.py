@@ -6,13 +6,13 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 
 import vapoursynth as vs
 
-from stress import measure
+from scripts import ROOT
+from scripts.reliability import measure
 
-CLIP = Path(__file__).resolve().parents[2] / "tests" / "data" / "bunny.mp4"
+CLIP = ROOT / "tests" / "data" / "bunny.mp4"
 SAMPLES = 60  # in a run, however long it is
 AHEAD = 4  # frames on their way at a time
 

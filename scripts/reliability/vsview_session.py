@@ -19,7 +19,7 @@ from PySide6.QtCore import QCoreApplication, QEvent
 from vsview.app.main import Application, MainWindow
 from vsview.app.plugins.manager import PluginManager
 
-from stress import measure
+from scripts.reliability import measure
 
 AHEAD = 8  # frames on their way
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from vs_videoinr import VideoINR
-from vs_videoinr.model import interrupt
-from vs_videoinr.model.base import Network
-from vs_videoinr.model.videoinr import VideoINR as Published
-from vs_videoinr.model.videoinr import VideoINRConfig
+from vs_videoinr import from_state_dict, load
+from vs_videoinr.networks import cancellation
+from vs_videoinr.networks.base import Network
+from vs_videoinr.networks.videoinr.network import VideoINR as Published
+from vs_videoinr.networks.videoinr.network import VideoINRConfig
 
 
 class Gaps:
@@ -38,7 +38,7 @@ class Gaps:
 def gaps() -> Iterator[Gaps]:
     """Measure the times between the checks of a network that runs meanwhile, beginning and end included."""
     found = Gaps()
-    with torch.inference_mode(), interrupt.checked(found.check):
+    with torch.inference_mode(), cancellation.checked(found.check):
         yield found
         found.check()
 
@@ -59,14 +59,14 @@ def measure(network: Network, size: tuple[int, int], factor: int) -> str:
     width, height = size
     shapes = F.interpolate(torch.rand(1, 3, height // 8, width // 8), size=(height + 6, width + 6), mode="bicubic")
     first, second, third = (shapes[..., 3 * n : 3 * n + height, n : n + width].contiguous() for n in range(3))
-    after = network.flows(second, third)
+    after = network.estimate_motion(second, third)
     _forget_most_memory()
     with gaps() as encoding:
         start = time.perf_counter()
         field = network.encode(first, second)
         encode = time.perf_counter() - start
     to_encode = _most_memory()
-    field = field.among(None, after)
+    field = field.with_neighbours(None, after)
     _forget_most_memory()
     with gaps() as sampling:
         start = time.perf_counter()
@@ -81,9 +81,9 @@ def measure(network: Network, size: tuple[int, int], factor: int) -> str:
 
 def run() -> list[str]:
     """The Markdown table of both networks."""
-    published = VideoINR.from_state_dict(Published(VideoINRConfig()).state_dict())  # speed does not depend on weights
+    published = from_state_dict(Published(VideoINRConfig()).state_dict())  # speed does not depend on weights
     rows = [
-        ("`lite`", VideoINR.load("lite"), (1920, 1080), 2),
+        ("`lite`", load("lite"), (1920, 1080), 2),
         ("the published network", published, (320, 180), 4),
     ]
     return [

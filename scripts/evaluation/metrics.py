@@ -1,4 +1,4 @@
-"""How far a picture is from the truth."""
+"""How far a picture is from the truth; everything here is measured on values in [0, 1]."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-EQUAL = 100.0  # dB that equal pictures are given
+EQUAL_DB = 100.0  # that equal pictures are given
+SSIM_WINDOW_PX, SSIM_SIGMA_PX = 11, 1.5
 
 
 def luma(rgb: Tensor) -> Tensor:
@@ -15,16 +16,25 @@ def luma(rgb: Tensor) -> Tensor:
     return ((rgb * weights).sum(1, keepdim=True) + 16) / 255
 
 
+def squared_error(a: Tensor, b: Tensor) -> Tensor:
+    """Of every value."""
+    return (a - b).double().square()
+
+
+def decibels(mean_squared_error: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB, at most EQUAL_DB."""
+    return min(EQUAL_DB, -10 * float(mean_squared_error.clamp_min(1e-12).log10()))
+
+
 def psnr(a: Tensor, b: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB for values in [0, 1], at most `EQUAL`."""
-    error = float((a - b).double().square().mean())
-    return min(EQUAL, -10 * float(torch.tensor(error).clamp_min(1e-12).log10()))
+    """Peak signal-to-noise ratio in dB, at most EQUAL_DB."""
+    return decibels(squared_error(a, b).mean())
 
 
 def ssim(a: Tensor, b: Tensor) -> float:
-    """Structural similarity (Wang et al. 2004) of (B, 1, H, W) in [0, 1]: Gaussian window of 11 pixels, σ = 1.5."""
-    x = torch.arange(11, dtype=a.dtype, device=a.device) - 5
-    g = torch.exp(-(x**2) / (2 * 1.5**2))
+    """Structural similarity (Wang et al. 2004) of (B, 1, H, W): in a Gaussian window."""
+    x = torch.arange(SSIM_WINDOW_PX, dtype=a.dtype, device=a.device) - SSIM_WINDOW_PX // 2
+    g = torch.exp(-(x**2) / (2 * SSIM_SIGMA_PX**2))
     window = (g / g.sum())[:, None] * (g / g.sum())
 
     def mean(v: Tensor) -> Tensor:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
-from vs_videoinr import weights
-from vs_videoinr.model.videoinr import VideoINR, VideoINRConfig
-from vs_videoinr.model.warpinr import WarpINR, WarpINRConfig
+from scripts import ROOT
+from vs_videoinr.networks.videoinr.network import VideoINR, VideoINRConfig
+from vs_videoinr.networks.warpinr.network import WarpINR, WarpINRConfig
+from vs_videoinr.weights import library
 
-ROOT = Path(__file__).resolve().parents[2]
 OURS = "videoinr.c"
 
 #: Only ours is built with it: without these, what other libraries do would end the process or fill the log.
@@ -56,13 +56,12 @@ def watched(sanitizer: str, models: list[str], folder: Path) -> tuple[str, list[
         name: f"{options}:log_path={log}",
         "PYTHONMALLOC": "malloc",
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
     }
     # ThreadSanitizer of older compilers cannot place its shadow where Linux now puts libraries at random.
-    command = ["setarch", platform.machine(), "-R", sys.executable, "-P"]
-    command += [str(Path(__file__).with_name("workload.py")), str(library), *models]
+    command = ["setarch", platform.machine(), "-R", sys.executable]
+    command += ["-m", "scripts.reliability.workload", str(library), *models]
     start = time.monotonic()
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     said = "\n".join(path.read_text(errors="replace") for path in folder.glob("log.*"))
     everything = reports(said)
     ours = [report for report in everything if OURS in report]
@@ -76,14 +75,14 @@ def run() -> tuple[list[str], bool]:
     """Both sanitizers; the section's lines, and whether nothing was found."""
     torch.manual_seed(1)
     networks = {
-        "minding": WarpINR(WarpINRConfig(levels=(4, 4), hidden=4, radius=1, width=8, blocks=1, lattice=4)),
+        "minding": WarpINR(WarpINRConfig(levels=(4, 4), hidden=4, radius=1, width=8, blocks=1, fusion_channels=4)),
         "published": VideoINR(VideoINRConfig(4, 2, 1, 1, 4, (8,), (8,), (8,))),
     }
     lines = ["| sanitizer | workload took | reports elsewhere | reports with `videoinr.c` |", "|---|---|---|---|"]
     wrong: list[str] = []
     for sanitizer in OPTIONS:
         with tempfile.TemporaryDirectory() as folder:
-            models = [str(weights.save(net, Path(folder), name).weights) for name, net in networks.items()]
+            models = [str(library.save(net, Path(folder), name).weights) for name, net in networks.items()]
             row, ours = watched(sanitizer, models, Path(folder))
         lines.append(row)
         wrong += ours

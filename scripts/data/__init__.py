@@ -1,0 +1,1 @@
+"""Where batches for training come from."""

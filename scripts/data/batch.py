@@ -1,0 +1,101 @@
+"""One training batch, however it was made, and what all sources of batches decide in the same way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+MAX_SCALE = 4.0  # of the true pictures / the frames that a network sees
+FAVOURED_SCALES = (2.0, 3.0, MAX_SCALE, MAX_SCALE)  # what people ask for most; at the largest is most to learn
+
+Window = tuple[int, int, int, int]  # top, left, height, width
+
+
+@dataclass(frozen=True)
+class BatchSpec:
+    """What batches are to be like, whoever makes them.
+
+    Attributes:
+        batch: How many samples.
+        side: Of the frames that a network sees, low-resolution pixels.
+        window: Of what the loss looks at, full-size pixels a side, at most.
+        compressed: Share of the degraded batches that go through H.264, too.
+    """
+
+    batch: int
+    side: int
+    window: int
+    compressed: float
+
+
+@dataclass
+class Target:
+    """The true picture at time `t`, in one window of it."""
+
+    t: float  # 0 at the first frame, 1 at the second
+    window: Window  # full-size pixels
+    rgb: Tensor  # (B, 3, height, width) in [0, 1]
+
+    @classmethod
+    def crop(cls, t: float, pictures: Tensor, limit: int, random: torch.Generator) -> Target:
+        """The target in a random window, at most `limit` pixels a side, of whole `pictures` (B, 3, H, W)."""
+        height, width = pictures.shape[-2:]
+        top, left, high, wide = window = pick_window((height, width), limit, random)
+        return cls(t, window, pictures[..., top : top + high, left : left + wide])
+
+
+@dataclass
+class Batch:
+    """A pair of low-resolution frames and the truth at some times between them.
+
+    Attributes:
+        frame0: (B, 3, h, w) in [0, 1].
+        frame1: The same; the very same object where a single frame is a pair with itself.
+        size: (H, W) of the truth.
+        targets: What the network should make.
+        flow: (2B, 2, h, w), 0 → 1 then 1 → 0, low-resolution pixels; None where it is not known.
+        middle: A frame (B, 3, h, w) between both, and what it should look like.
+        following: The frame as far after frame 1 as the middle one is before it.
+    """
+
+    frame0: Tensor
+    frame1: Tensor
+    size: tuple[int, int]
+    targets: list[Target]
+    flow: Tensor | None = None
+    middle: tuple[Tensor, Target] | None = None
+    following: Tensor | None = None
+
+
+class Source(Protocol):
+    """Makes batches, each from its number alone; safe to be asked by several threads."""
+
+    def make(self, number: int) -> Batch:
+        """Batch `number`."""
+
+
+def batch_random(seed: int, number: int) -> torch.Generator:
+    """The random numbers of one batch: training can stop and go on anywhere, and batches can be made in any order."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + number)
+
+
+def pick_int(end: int, random: torch.Generator) -> int:
+    """A whole number from 0 to below `end`."""
+    return int(torch.randint(end, (), generator=random))
+
+
+def pick_window(size: tuple[int, int], limit: int, random: torch.Generator) -> Window:
+    """A random part of at most `limit` pixels a side."""
+    height, width = (min(limit, side) for side in size)
+    top, left = pick_int(size[0] - height + 1, random), pick_int(size[1] - width + 1, random)
+    return top, left, height, width
+
+
+def pick_scale(random: torch.Generator) -> float:
+    """A real scale from 1 to MAX_SCALE, or every second time one of FAVOURED_SCALES."""
+    if float(torch.rand((), generator=random)) < 0.5:
+        return 1 + (MAX_SCALE - 1) * float(torch.rand((), generator=random))
+    return FAVOURED_SCALES[pick_int(len(FAVOURED_SCALES), random)]

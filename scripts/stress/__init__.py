@@ -1,1 +1,0 @@
-"""What scripts/reliability.py runs: hosts, seeks and sanitizers for longer than a test suite should take."""

@@ -1,0 +1,266 @@
+"""A training run: what a step learns, and how it is stopped and gone on with."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from scripts.data.batch import Batch, batch_random
+from scripts.data.sources import make_feed
+from scripts.training.config import Config
+from scripts.training.losses import charbonnier, flow_loss, root_mean_square
+from scripts.training.optimiser import MOTION_PREFIXES, Optimiser
+from scripts.training.probe import Probe
+from vs_videoinr.networks.warpinr.network import WarpINR
+from vs_videoinr.weights import library
+
+log = logging.getLogger("train")
+
+SAVE_MINUTES = 5.0
+FINAL_RATE = 0.01  # of the learning rate at its highest
+NO_NEIGHBOUR_SHARE, ONE_NEIGHBOUR_SHARE = 0.3, 0.15  # of the batches about neighbours
+
+
+class Trainer:
+    """A run: network, averaged network, optimiser, data, and how far it has come."""
+
+    def __init__(self, config: Config, run: Path, device: torch.device) -> None:
+        """Begin the run in folder `run`, or go on with what is saved there."""
+        self.config, self.run, self.device = config, run, device
+        run.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(config.seed)
+        self.net = new_network(config).to(device).to(memory_format=torch.channels_last)
+        if config.start:
+            self.start_from(load_file(config.start))
+        self.learning = [name for name, _ in self.net.named_parameters() if name.startswith(tuple(config.learn))]
+        self.ema = copy.deepcopy(self.net).requires_grad_(False)
+        self.optimiser = Optimiser(self.net, config.rate, config.motion_rate)
+        self.step, self.seconds, self.skipped = 0, 0.0, 0
+        frames = run.parent / "frames"
+        self.feed = make_feed(config.data, frames, device, config.seed)
+        self.probe = Probe(sorted(Path(config.data.val).glob("*.mp4")), frames, device, neighbours=True)
+        self.state = run / "state.pt"
+        if self.state.exists():
+            self.restore()
+
+    def start_from(self, state: dict[str, Tensor]) -> None:
+        """Take over what fits of other weights, by name and shape; blocks that are new to the trunk do nothing yet."""
+        own = self.net.state_dict()
+        fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+        if not fitting:
+            raise SystemExit(f"nothing in {self.config.start} fits this network")
+        for name in own.keys() - fitting.keys():
+            if name.startswith("trunk.") and ".conv2." in name:
+                own[name].zero_()
+        self.net.load_state_dict({**own, **fitting})
+        log.info("started from %d of %d tensors; new: %s", len(fitting), len(own), sorted(own.keys() - fitting.keys()))
+
+    def progress(self) -> float:
+        """How much of the budget is used, 0 to 1."""
+        budget = self.config.budget
+        return float(max(self.step / budget.steps, self.seconds / 60 / budget.minutes))
+
+    def train_step(self) -> float:
+        """One step: the motion alone for the first part of the budget, then everything. Returns the loss."""
+        motion_share, done = self.config.motion_share, min(1.0, self.progress())
+        motion_only = done < motion_share
+        factor = rate_factor(done, motion_share if motion_share < 1 else 0.0)
+        batch = self.feed.get(self.step, motion=motion_only)
+        choice, kind = torch.rand(2, generator=batch_random(self.config.seed + 2, self.step)).tolist()
+        if motion_only:
+            loss = total = self.motion_loss(batch)
+        elif choice < self.config.neighbours and batch.middle is not None:
+            loss = total = self.neighbours_loss(batch, kind)
+        else:
+            loss, total = self.loss(batch, self.config.flow_weight * factor)
+        self.net.zero_grad()
+        if total.requires_grad:
+            total.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.config.clip)
+        if math.isfinite(float(norm)):  # a step of nonsense would spoil everything after it
+            self.optimiser.step(factor * min(1.0, (self.step + 1) / self.config.warmup))
+        else:
+            self.skipped += 1
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for average, parameter in zip(self.ema.parameters(), self.net.parameters(), strict=True):
+                average.lerp_(parameter, 1 - decay)
+        self.step += 1
+        return loss.item()
+
+    def autocast(self) -> torch.autocast:
+        """The precision that the network trains in."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+
+    def motion_loss(self, batch: Batch) -> Tensor:
+        """The flow's loss alone."""
+        self.let_learn(motion=True)
+        with self.autocast():
+            flows = self.net.flow_levels(batch.frame0, batch.frame1)
+        assert batch.flow is not None
+        return flow_loss(flows, batch.flow)
+
+    def loss(self, batch: Batch, flow_weight: float) -> tuple[Tensor, Tensor]:
+        """The pictures' loss, and the same with the flow's where the true motion is known.
+
+        Charbonnier's between the frames; at the frames' own times, where nothing is in doubt but detail, the root mean
+        square, which learns that sooner.
+        """
+        # what is seen at the frames' own times teaches next to nothing about motion, and is quicker without
+        self.let_learn(motion=any(0 < target.t < 1 for target in batch.targets))
+        with self.autocast():
+            flows: list[Tensor] = []
+            if batch.frame1 is batch.frame0:
+                field = self.net.encode_still(batch.frame0)
+            else:
+                field, flows = self.net.encode_with_flows(batch.frame0, batch.frame1)
+            made = [field.sample_window(target.t, batch.size, target.window) for target in batch.targets]
+        losses = [
+            (charbonnier if 0 < target.t < 1 else root_mean_square)(picture, target.rgb)
+            for picture, target in zip(made, batch.targets, strict=True)
+        ]
+        loss = torch.stack(losses).mean()
+        return loss, loss if batch.flow is None else loss + flow_weight * flow_loss(flows, batch.flow)
+
+    def neighbours_loss(self, batch: Batch, kind: float) -> Tensor:
+        """The loss of frames that are enlarged with what those around them show.
+
+        Args:
+            batch: Frames of which the middle one is to be enlarged, and one next to it.
+            kind: In [0, 1), which frames are known. In the first part, NO_NEIGHBOUR_SHARE, the middle one alone; in the
+                next, ONE_NEIGHBOUR_SHARE, the one next to it; else the one on its other side, too, and in most of these
+                cases a fourth.
+        """
+        assert batch.middle is not None
+        frame, truth = batch.middle
+        self.let_learn(motion=False)
+        forward = int(1000 * kind) % 4 > 0  # the other way in every fourth case
+        before, after = (batch.frame0, batch.frame1) if forward else (batch.frame1, batch.frame0)
+        aims = [(0.0, truth), (1.0, next(target for target in batch.targets if target.t == float(forward)))]
+        with self.autocast():
+            if kind < NO_NEIGHBOUR_SHARE:
+                field = self.net.encode_still(frame)
+                aims = aims[:1]
+            elif kind < NO_NEIGHBOUR_SHARE + ONE_NEIGHBOUR_SHARE:
+                field = self.net.encode(frame, after)
+            else:
+                farther = batch.following if forward else None
+                motion_before = self.net.estimate_motion(before, frame)
+                motion_after = None if farther is None else self.net.estimate_motion(after, farther)
+                field = self.net.encode(frame, after).with_neighbours(motion_before, motion_after)
+            made = [field.sample_window(t, batch.size, target.window) for t, target in aims]
+        losses = [root_mean_square(picture, target.rgb) for picture, (_, target) in zip(made, aims, strict=True)]
+        return torch.stack(losses).mean()
+
+    def let_learn(self, motion: bool) -> None:
+        """Let what is to learn take part in the next step; pyramid and flow only with `motion`."""
+        learning = {name for name in self.learning if motion or not name.startswith(MOTION_PREFIXES)}
+        for name, parameter in self.net.named_parameters():
+            parameter.requires_grad_(name in learning)
+
+    def save(self) -> None:
+        """Write the whole state and the averaged weights, each whole or not at all."""
+        part = self.state.with_suffix(".part")
+        torch.save(
+            {
+                "net": self.net.state_dict(),
+                "ema": self.ema.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "step": self.step,
+                "seconds": self.seconds,
+            },
+            part,
+        )
+        part.replace(self.state)
+        training = {"config": self.config.settings(), "steps": self.step, "minutes": round(self.seconds / 60)}
+        library.save(self.ema, self.run, self.config.name, training=training)
+
+    def restore(self) -> None:
+        """Go back to where the saved state was."""
+        state = torch.load(self.state, map_location="cpu", weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        log.info("resumed at step %d after %.1f minutes", self.step, self.seconds / 60)
+
+    def loop(self, minutes: float) -> None:
+        """Train until the budget, `minutes` of this call, or a signal ends it."""
+        begun = saved = since = time.monotonic()
+        loss, counted = 0.0, 0
+        log.info("probe: blended bicubic %.2f dB between frames, %.2f dB at source times", *self.probe.blended)
+        with stop_signals() as stop:
+            while not stop:
+                now = time.monotonic()
+                loss += self.train_step()
+                counted += 1
+                after = time.monotonic()
+                self.seconds += after - since
+                since = after
+                done = self.progress() >= 1 or (after - begun) / 60 >= minutes
+                if done or after - saved > SAVE_MINUTES * 60:
+                    self.report(loss / counted, counted * self.config.data.batch / (after - saved))
+                    self.save()
+                    loss, counted, saved, self.skipped = 0.0, 0, after, 0
+                    if done:
+                        return
+                elif self.step % 100 == 0:
+                    log.info("step %d: loss %.5f, %.2f s a step", self.step, loss / counted, after - now)
+        self.save()
+
+    def report(self, loss: float, samples_per_second: float) -> None:
+        """Look at the validation clips, and add a line to the log."""
+        between, source = self.probe(self.ema)
+        line = {
+            "step": self.step,
+            "minutes": round(self.seconds / 60, 1),
+            "loss": round(loss, 5),
+            "samples_per_s": round(samples_per_second, 2),
+            "skipped": self.skipped,
+            "psnr_between": round(between, 3),
+            "psnr_source": round(source, 3),
+        }
+        log.info("%s", json.dumps(line))
+        with (self.run / "log.jsonl").open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+
+def new_network(config: Config) -> WarpINR:
+    """An untrained network; ends the script with a sentence if there is none of such an architecture or settings."""
+    if config.architecture != WarpINR.architecture:
+        raise SystemExit(f"architecture {config.architecture} cannot be trained, only {WarpINR.architecture}")
+    known = [field.name for field in fields(WarpINR.Config)]
+    if unknown := sorted(config.network.keys() - known):
+        raise SystemExit(f"there is no setting network.{unknown[0]}; there are {', '.join(known)}")
+    return WarpINR(WarpINR.Config(**config.network))
+
+
+def rate_factor(done: float, constant: float) -> float:
+    """What the learning rates are multiplied by: 1 until `constant` of the budget is done, then falling on a cosine."""
+    if done < constant:
+        return 1.0
+    return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * (done - constant) / (1 - constant)))
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Signals that ask to stop, gathered in a list instead of ending the process at once."""
+    got: list[int] = []
+    before = {number: signal.signal(number, lambda n, _: got.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield got
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
