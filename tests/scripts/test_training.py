@@ -21,7 +21,7 @@ from vs_videoinr.weights import library
 
 Train = Callable[..., Path]
 SOURCES = ("photographs", "wide", "pans", "drawings", "stills", "clips", "single drawings", "single stills")
-NETWORK: dict[str, Any] = {"levels": [8, 8], "hidden": 8, "radius": 1, "width": 8, "blocks": 1, "lattice": 8}
+NETWORK: dict[str, Any] = {"levels": [8, 8], "hidden": 8, "radius": 1, "width": 8, "blocks": 1, "fusion_channels": 8}
 
 
 def test_every_parameter_learns_and_kernels_in_all_directions() -> None:
@@ -120,9 +120,9 @@ def test_only_what_is_named_learns(train: Train) -> None:
 
 def test_a_deeper_network_begins_where_a_shallower_one_ended(train: Train) -> None:
     shallow = train("shallow", 1)
-    deep = train("deep", 1, network={**NETWORK, "blocks": 3, "turned": True}, start=str(shallow))
+    deep = train("deep", 1, network={**NETWORK, "blocks": 3, "self_ensemble": True}, start=str(shallow))
     features = torch.rand(1, 8, 16, 16)
     before, after = (library.load(path).get_submodule("trunk")(features) for path in (shallow, deep))
     assert not torch.equal(before, features)
     torch.testing.assert_close(after, before, atol=1e-4, rtol=0)
-    assert [library.load(path).config.turned for path in (shallow, deep)] == [False, True]
+    assert [library.load(path).config.self_ensemble for path in (shallow, deep)] == [False, True]
