@@ -22,7 +22,7 @@ from training.sample import shrink
 
 from vs_videoinr import weights
 from vs_videoinr.model.base import Network
-from vs_videoinr.model.warpfield import resize
+from vs_videoinr.model.sampling import resize
 
 SIDE, SCALE = 240, 4  # of the pieces, full-size pixels, and by how much they are reduced
 BARS = (2, 3, 4, 5, 6, 15, 16, 17)  # full-size pixels

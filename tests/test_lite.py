@@ -44,6 +44,22 @@ def test_it_beats_resizing_and_blending_on_a_real_clip(core: Any, request: pytes
     assert luma_psnr(sources, clip[::2]) > luma_psnr(enlarged, clip[::2])
 
 
+@pytest.mark.parametrize(("model", "most"), [("lite", 12), ("standard", 8)])
+def test_a_picture_one_pixel_wide_or_high_is_enlarged(core: Any, model: str, most: int) -> None:
+    """As resize does it, but for what a network adds; a column, and the same as a row, also between frames."""
+    cells = [core.std.BlankClip(width=1, height=1, format=vs.GRAY8, color=c, length=1) for c in range(20, 161, 20)]
+    columns = core.std.StackVertical(cells) + core.std.StackVertical(cells).std.Expr("x 10 +")
+    for picture in (columns, columns.std.Transpose(), cells[4] + cells[4].std.Expr("x 10 +")):
+        high, wide = picture.height > 1, picture.width > 1
+        for width, height in ((1 + 15 * wide, 1 + 15 * high), (3 + 9 * wide, 3 + 9 * high)):
+            larger = picture.videoinr.Upscale(width=width, height=height, factor_num=2, model=model)
+            truth = picture.resize.Bicubic(width, height, filter_param_a=0, filter_param_b=0.5)
+            first, between, second = (pixels[0].astype(int) for pixels in pixels_of(larger, [0, 1, 2]))
+            for made, resized in zip((first, second), pixels_of(truth), strict=True):
+                assert np.abs(made - resized[0]).max() <= most
+            assert np.abs(2 * between - first - second).max() <= 12
+
+
 def test_what_is_still_stays_still(core: Any, request: pytest.FixtureRequest) -> None:
     """No breathing: where nothing changes, no pixel moves by more than one level of 8 bit, whatever the time.
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vs_videoinr.model.sampling import resize
 from vs_videoinr.model.turns import TURNS, turned, turned_back
-from vs_videoinr.model.warpfield import resize
 
 SHARE = 0.3  # of the pictures have bars
 LINES = 0.5  # of the bars are lines that a capture leaves, narrower than a low-resolution pixel: hardest to see as such

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vs_videoinr.model.sampling import resize
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -46,7 +48,7 @@ class Batch:
 def shrink(frames: Tensor, size: tuple[int, int]) -> Tensor:
     """Antialiased bicubic reduction (a = -0.5), rounded to 8 bit as users' clips are."""
     if frames.shape[-2:] != size:
-        frames = F.interpolate(frames, size=size, mode="bicubic", antialias=True, align_corners=False)
+        frames = resize(frames, size)
     return (frames.clamp(0, 1) * 255).round() / 255
 
 

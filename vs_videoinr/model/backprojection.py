@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vs_videoinr.model.detail import FINE, Detail
 from vs_videoinr.model.interrupt import between_layers
 from vs_videoinr.model.motion import SLOPE, ResidualBlock, pixel_grid, sample_at, warp
+from vs_videoinr.model.sampling import resize
 from vs_videoinr.model.turns import turned, turned_ways
 
 CONTRAST = 8.0  # brings differences of colours to the size of features
@@ -83,7 +84,7 @@ def _reduced(fine: Tensor, top: int, bottom: int) -> Tensor:
 
 
 def _enlarged(coarse: Tensor) -> Tensor:
-    return F.interpolate(coarse, scale_factor=FINE, mode="bicubic", antialias=True, align_corners=False)
+    return resize(coarse, (FINE * coarse.shape[-2], FINE * coarse.shape[-1]))
 
 
 def _spread(coarse: Tensor, top: int, bottom: int) -> Tensor:
@@ -147,8 +148,7 @@ class BackProjection(nn.Module):
         for change in self.rounds:
             between_layers()
             fine = _enlarged(frame) + detail
-            again = F.interpolate(fine, size=frame.shape[-2:], mode="bicubic", antialias=True, align_corners=False)
-            own = _believed(frame - again)
+            own = _believed(frame - resize(fine, (frame.shape[-2], frame.shape[-1])))
             others = self._left(fine, seen, trust) if seen else torch.zeros_like(detail)
             del fine  # not needed while the round computes, and large
             maps, more = change(maps, own / (1 + trust), others, trust)

@@ -16,19 +16,12 @@ from vs_videoinr.model.base import Flows, VideoField
 from vs_videoinr.model.detail import FINE, Detail
 from vs_videoinr.model.exposure import Exposure
 from vs_videoinr.model.motion import SLOPE, ResidualBlock, pixel_grid, sample_at, start_small, warp
+from vs_videoinr.model.sampling import resize
 from vs_videoinr.model.stillness import Stillness, at_rest
 from vs_videoinr.model.turns import TURNS, turned, turned_back
 
 REPAIR = 0.25  # of what the frames disagree by around a place, at most, is added to what they show there
 CHUNK = 1 << 16  # output pixels warped at a time: beside what is kept, sampling takes little, and can be abandoned
-
-
-def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring (B, C, h, w) to `size`, in float32: bicubic (a = -0.5), antialiased where that is smaller."""
-    image = image.float()
-    if image.shape[-2:] == size:
-        return image
-    return F.interpolate(image, size=size, mode="bicubic", antialias=True, align_corners=False)
 
 
 def _followed(pairs: list[Flows | None]) -> list[Neighbour]:
