@@ -77,7 +77,7 @@ def without_exposure(_: WarpINR) -> Iterator[None]:
 @contextmanager
 def without_blanks(_: WarpINR) -> Iterator[None]:
     """Motion and detail where there is nothing to be seen, too."""
-    with patch.object(stillness, "reach_of_colour", lambda frames: torch.zeros_like(frames[:, :1])):
+    with patch.object(stillness, "reach_of_colour", lambda frames, *_: torch.zeros_like(frames[:, :1])):
         yield
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from training.clips import cached
 
-from vs_videoinr.cuts import difference
+from vs_videoinr.cuts import difference, is_fade
 from vs_videoinr.filter import SC_THRESHOLD
 
 CUTS = {"sintel_24": [3, 65, 73, 89, 240, 290, 327, 341], "bunny_24": [84, 177], "bunny_60": [20], "city_25": [115]}
@@ -32,7 +32,9 @@ def main() -> None:
         for n in range(len(frames) - 1):
             pairs += 1
             value = difference(frames[n], frames[n + 1])
-            true, taken = n in CUTS.get(path.stem, []), value > arguments.threshold
+            triples = [frames[k : k + 3] for k in (n - 1, n) if 0 <= k < len(frames) - 2]
+            true = n in CUTS.get(path.stem, [])
+            taken = value > arguments.threshold and not any(is_fade(*triple) for triple in triples)
             found += true and taken
             missed += true and not taken
             wrong += taken and not true

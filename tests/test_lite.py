@@ -11,7 +11,7 @@ import torch
 import vapoursynth as vs
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.frames import pixels_of, rgb, same
+from tests.frames import grainy, pixels_of, rgb, same
 from vs_videoinr import VideoINR
 from vs_videoinr.model.videoinr import VideoINR as Published
 from vs_videoinr.model.videoinr import VideoINRConfig
@@ -101,6 +101,39 @@ def test_a_picture_comes_out_of_black_where_it_is(core: Any, request: pytest.Fix
             assert np.abs(seen - share * (start + end)).max() * 255 < 0.5
 
 
+@pytest.mark.vpy("initial-core")
+@pytest.mark.parametrize("barred", [False, True])
+@pytest.mark.parametrize("grain", [0.0, 0.015])
+@pytest.mark.parametrize("colour", [0.0, 1.0])
+def test_a_fade_goes_on_to_its_end(
+    core: Any, request: pytest.FixtureRequest, barred: bool, grain: float, colour: float
+) -> None:
+    """From a faint frame to one of a single colour all is even: nothing is held, nothing wanders about.
+
+    Also where the fade begins, and with no frames around these two.
+    """
+    film = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)[10:15].resize.Bicubic(format=vs.RGBS)
+    shares = (0.75, 0.5, 0.25, 0, 0)
+    clip = core.std.Splice(
+        [film[n].std.Expr(f"x {colour} - {share} * {colour} +") for n, share in enumerate(shares)]
+    ).std.CropAbs(96, 64, left=40, top=30)
+    if barred:
+        clip = clip.std.Crop(top=8, bottom=8).std.AddBorders(top=8, bottom=8)
+    clip = grainy(clip, grain)
+    moments = (0, 0.2, 0.5, 1)
+    for source, first in ((clip, 2), (clip.std.Reverse(), 1), (clip[2:4], 0)):
+        for scale in (1, 2):
+            times = [first + time for time in moments]
+            shown = source.videoinr.Query(times=times, scale=scale, sc=len(source) > 2, model="lite")
+            start, *between, end = (
+                torch.nn.functional.avg_pool2d(torch.from_numpy(rgb(shown, n)), 8) for n in range(len(times))
+            )
+            assert float((end - start).abs().mean()) > 0.05
+            for time, frame in zip(moments[1:-1], between, strict=True):
+                ghosts = frame - (start + time * (end - start))
+                assert float(ghosts.abs().max()) * 255 < (0.5 if scale == 1 else 6)
+
+
 def test_bars_above_and_below_stay_as_they_are(core: Any, request: pytest.FixtureRequest) -> None:
     film = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)[20:22]
     barred = film.std.AddBorders(top=32, bottom=32, color=[16, 128, 128])
@@ -149,8 +182,10 @@ def test_a_fade_is_not_taken_for_motion(core: Any, request: pytest.FixtureReques
     film = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)[10:15]
     film = film.resize.Bicubic(format=vs.GRAY8)
 
-    def faded(shares: list[float]) -> vs.VideoNode:
-        return core.std.Splice([film[n].std.Expr(f"x {share} *") for n, share in enumerate(shares)])
+    def faded(shares: list[float], colour: int = 0, **bars: int) -> vs.VideoNode:
+        frames = [film[n].std.Expr(f"x {colour} - {share} * {colour} +") for n, share in enumerate(shares)]
+        clip = core.std.Splice(frames)
+        return clip.std.Crop(**bars).std.AddBorders(**bars) if bars else clip
 
     def gain(truth: vs.VideoNode) -> float:
         low = truth[::2].resize.Bicubic(truth.width // 2, truth.height // 2, filter_param_a=0, filter_param_b=0.5)
@@ -162,6 +197,9 @@ def test_a_fade_is_not_taken_for_motion(core: Any, request: pytest.FixtureReques
     assert steady > 2
     for shares in ([1.0, 0.9, 0.8, 0.7, 0.6], [0.2, 0.35, 0.5, 0.65, 0.8]):
         assert gain(faded(shares)) > 0.7 * steady
+        assert gain(faded(shares, 255)) > 0.7 * steady
+    barred = {"top": 16, "bottom": 16}  # these stay black, whatever becomes of the picture
+    assert gain(faded([1.0, 0.9, 0.8, 0.7, 0.6], 255, **barred)) > 0.7 * gain(faded([1.0] * 5, 0, **barred))
 
 
 def test_a_pan_stays_rigid(core: Any, request: pytest.FixtureRequest) -> None:

@@ -146,10 +146,18 @@ class Filter:
             lasts = Fraction(round(lasts * 10**9), 10**9)
         return lasts.as_integer_ratio()
 
-    def is_cut(self, frame: Planes, following: Planes) -> bool:
-        """Whether `following` begins another scene than `frame`, a frame of the same clip."""
+    def is_cut(self, frame: Planes, following: Planes, before: Planes | None, after: Planes | None) -> bool:
+        """Whether `following` begins another scene than `frame`, a frame of the same clip.
+
+        `before` and `after`, the frames around these two, tell whether it is a fade; None where they are not known.
+        """
         size = self._renderers[PICTURE].source_size
-        return cuts.difference(frame_of(frame, size), frame_of(following, size)) > self._scenes.threshold
+        first, second = frame_of(frame, size), frame_of(following, size)
+        if cuts.difference(first, second) <= self._scenes.threshold:
+            return False
+        if before is not None and cuts.is_fade(frame_of(before, size), first, second):
+            return False
+        return after is None or not cuts.is_fade(first, second, frame_of(after, size))
 
     def render(
         self,

@@ -362,8 +362,15 @@ static PyObject *planes(const Python *p, const VSFrame *frame, VSFrame *writable
     return count == 1 ? p->build("(N)", plane[0]) : p->build("(NNN)", plane[0], plane[1], plane[2]);
 }
 
-/* Whether `frame` is the last of its scene; -1 with a message if that cannot be told. */
-static int find_cut(const Cuts *c, const VSFrame *frame, const VSFrame *next, char *message, const VSAPI *vsapi) {
+/* The planes of a frame that may be missing: None. */
+static PyObject *planes_or_none(const Python *p, const VSFrame *frame, const VSAPI *vsapi) {
+    return frame ? planes(p, frame, NULL, vsapi) : p->build("");
+}
+
+/* Whether `frame` is the last of its scene; -1 with a message if that cannot be told. `before` and `after` are the frames
+ * around the two, or NULL. */
+static int find_cut(const Cuts *c, const VSFrame *before, const VSFrame *frame, const VSFrame *next,
+                    const VSFrame *after, char *message, const VSAPI *vsapi) {
     const Python *p = python();
     int gil;
     if (!enter(p, &gil)) {
@@ -373,22 +380,32 @@ static int find_cut(const Cuts *c, const VSFrame *frame, const VSFrame *next, ch
     int cut = -1;
     PyObject *one = planes(p, frame, NULL, vsapi);
     PyObject *other = one ? planes(p, next, NULL, vsapi) : NULL;
-    PyObject *answer = other ? p->call_method(c->engine->filter, "is_cut", "OO", one, other) : NULL;
+    PyObject *first = other ? planes_or_none(p, before, vsapi) : NULL;
+    PyObject *last = first ? planes_or_none(p, after, vsapi) : NULL;
+    PyObject *answer = last ? p->call_method(c->engine->filter, "is_cut", "OOOO", one, other, first, last) : NULL;
     PyObject *tuple = answer ? p->build("(O)", answer) : NULL;
     if (!tuple || !p->parse(tuple, "p", &cut))
         say_raised(p, message, c->engine->function);
     p->decref(tuple);
     p->decref(answer);
+    p->decref(last);
+    p->decref(first);
     p->decref(other);
     p->decref(one);
     p->gil_release(gil);
     return cut;
 }
 
+/* Whether somebody has said of a frame that it is the last of its scene (1) or is not (0); -1: nobody has. */
+static int64_t mark_of(const VSFrame *frame, const VSAPI *vsapi) {
+    return property(vsapi->getFramePropertiesRO(frame), "_SceneChangeNext", -1, vsapi);
+}
+
+/* Two frames tell whether they may be a cut. Only where they may, those around them are requested as well, which tell
+ * whether it is a fade, unless they belong to other scenes. */
 static const VSFrame *VS_CC cuts_frame(int n, int reason, void *instance, void **frame_data, VSFrameContext *context,
                                        VSCore *core, const VSAPI *vsapi) {
-    (void)frame_data;
-    const Cuts *c = instance;
+    Cuts *c = instance;
     if (reason == arInitial) {
         vsapi->requestFrameFilter(n, c->node, context);
         if (n < c->last)
@@ -399,12 +416,27 @@ static const VSFrame *VS_CC cuts_frame(int n, int reason, void *instance, void *
         return NULL;
 
     const VSFrame *frame = vsapi->getFrameFilter(n, c->node, context);
-    int64_t cut = property(vsapi->getFramePropertiesRO(frame), "_SceneChangeNext", -1, vsapi);
+    int64_t cut = mark_of(frame, vsapi);
     if (cut < 0 && n < c->last) {
         char message[MESSAGE_SIZE];
+        int around = *frame_data != NULL; /* the second time */
         const VSFrame *next = vsapi->getFrameFilter(n + 1, c->node, context);
-        cut = find_cut(c, frame, next, message, vsapi);
+        const VSFrame *before = around && n > 0 ? vsapi->getFrameFilter(n - 1, c->node, context) : NULL;
+        const VSFrame *after = around && n + 1 < c->last ? vsapi->getFrameFilter(n + 2, c->node, context) : NULL;
+        cut = find_cut(c, before && mark_of(before, vsapi) > 0 ? NULL : before, frame, next,
+                       mark_of(next, vsapi) > 0 ? NULL : after, message, vsapi);
+        vsapi->freeFrame(after);
+        vsapi->freeFrame(before);
         vsapi->freeFrame(next);
+        if (cut > 0 && !around && c->last > 1) {
+            vsapi->freeFrame(frame);
+            *frame_data = c;
+            if (n > 0)
+                vsapi->requestFrameFilter(n - 1, c->node, context);
+            if (n + 1 < c->last)
+                vsapi->requestFrameFilter(n + 2, c->node, context);
+            return NULL;
+        }
         if (cut < 0) {
             vsapi->freeFrame(frame);
             vsapi->setFilterError(message, context);
@@ -440,11 +472,6 @@ typedef struct Render {
     const VSFrame *source, *picture; /* the source frame that was shown as it is last, and how that looks */
     const VSFrame *companion;        /* the frame before it, with which it was made; NULL: it was made alone */
 } Render;
-
-/* The planes of a frame that may be missing: None. */
-static PyObject *planes_or_none(const Python *p, const VSFrame *frame, const VSAPI *vsapi) {
-    return frame ? planes(p, frame, NULL, vsapi) : p->build("");
-}
 
 /* `before` and `after` are the frames around the pair, or NULL. */
 static int render_pair(const Render *r, int left, int right, double t, const VSFrame *before, const VSFrame *frame0,
