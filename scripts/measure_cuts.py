@@ -12,7 +12,7 @@ import numpy as np
 
 from scripts import command
 from scripts.data.video import CACHE, cached
-from vs_videoinr.plugin.scene_cuts import THRESHOLD, difference
+from vs_videoinr.plugin.scene_cuts import THRESHOLD, difference, is_fade
 
 CUTS = {"sintel_24": [3, 65, 73, 89, 240, 290, 327, 341], "bunny_24": [84, 177], "bunny_60": [20], "city_25": [115]}
 
@@ -30,7 +30,9 @@ def main() -> None:
         for n in range(len(frames) - 1):
             pairs += 1
             value = difference(frames[n], frames[n + 1])
-            true, taken = n in CUTS.get(path.stem, []), value > arguments.threshold
+            triples = [frames[k : k + 3] for k in (n - 1, n) if 0 <= k < len(frames) - 2]
+            true = n in CUTS.get(path.stem, [])
+            taken = value > arguments.threshold and not any(is_fade(*triple) for triple in triples)
             found += true and taken
             missed += true and not taken
             wrong += taken and not true

@@ -38,6 +38,19 @@ def duration(props: dict[str, Any]) -> Fraction:
     return Fraction(int(props["_DurationNum"]), int(props["_DurationDen"]))
 
 
+def grainy(clip: Any, strength: float) -> Any:
+    """A clip of floats with noise in it, the same whenever a frame is asked for."""
+
+    def grain(n: int, f: Any) -> Any:
+        f = f.copy()
+        for plane in range(f.format.num_planes):
+            random = np.random.default_rng((n, plane))
+            np.asarray(f[plane])[:] += random.normal(0, strength, f[plane].shape)
+        return f
+
+    return vs.core.std.ModifyFrame(clip, clip, grain)
+
+
 def rgb(clip: Any, n: int = 0) -> NDArray[np.float32]:
     """A frame as (planes, height, width) in single precision RGB, or gray."""
     gray = clip.format.color_family == vs.GRAY

@@ -12,8 +12,8 @@ import pytest
 import vapoursynth as vs
 
 from tests.conftest import Clips
-from tests.frames import duration, pixels_of, props_of, same
-from vs_videoinr.plugin.scene_cuts import THRESHOLD, difference
+from tests.frames import duration, grainy, pixels_of, props_of, same
+from vs_videoinr.plugin.scene_cuts import THRESHOLD, difference, is_fade
 
 pytestmark = pytest.mark.vpy("initial-core", "reloaded-core")
 
@@ -50,6 +50,66 @@ def test_a_fade_is_no_cut_but_a_cut_in_a_fade_is(film: Any) -> None:
             assert np.abs(a - b).mean() > THRESHOLD  # it is not that there was nothing to be noticed
 
 
+#: How much of the picture is left at a time from 0 to 1.
+EASES = {
+    "evenly": lambda time: 1 - time,
+    "smoothly": lambda time: (1 - time) ** 2 * (1 + 2 * time),
+    "in light": lambda time: (1 - time) ** (1 / 2.2),
+}
+
+
+def faded(film: Any, steps: int, colour: list[float], ease: str = "evenly", **bars: int) -> Any:
+    """Three frames of a scene in which something moves, `steps` of a fade to a colour, and three frames of that."""
+    core = vs.core
+    scene = film[29:39].resize.Bicubic(format=vs.RGBS)
+    frames = []
+    for n in range(steps + 5):
+        share = EASES[ease](min(max((n - 2) / steps, 0), 1))
+        frames.append(scene[n % 10].std.Expr([f"x {share} * {one * (1 - share)} +" for one in colour]))
+    clip = core.std.Splice(frames)
+    return clip.std.Crop(**bars).std.AddBorders(**bars) if bars else clip
+
+
+def cuts_of(clip: Any) -> set[int]:
+    """Last frames of scenes, as far as the detector can tell from all frames."""
+    frames = [np.stack(planes) for planes in pixels_of(clip)]
+    found = {n for n, pair in enumerate(itertools.pairwise(frames)) if difference(*pair) > THRESHOLD}
+    fades = [n for n in range(1, len(frames) - 1) if is_fade(frames[n - 1], frames[n], frames[n + 1])]
+    return found - {n - k for n in fades for k in (0, 1)}
+
+
+@pytest.mark.vpy("initial-core")
+@pytest.mark.parametrize("steps", [2, 3, 5, 8, 12, 24])
+@pytest.mark.parametrize("colour", [[0.0] * 3, [1.0] * 3, [0.5] * 3, [0.6, 0.1, 0.2]])
+def test_a_fade_to_one_colour_is_followed_to_its_end(film: Any, steps: int, colour: list[float]) -> None:
+    """And from its beginning: the frame that shows nothing is no other scene than the faint one beside it."""
+    for ease in EASES:
+        clip = faded(film, steps, colour, ease)
+        for shown in (clip, clip.std.Reverse()):
+            assert cuts_of(shown) == set()
+    for barred in (faded(film, steps, colour, top=12, bottom=12), faded(film, steps, colour, left=30, right=30)):
+        assert cuts_of(barred) == set()
+        assert cuts_of(grainy(barred, 0.01).std.Reverse()) == set()
+
+
+@pytest.mark.vpy("initial-core")
+def test_what_is_no_fade_stays_a_cut(core: Any, film: Any) -> None:
+    scene, other = film[29:39].resize.Bicubic(format=vs.RGBS), film[16:23].resize.Bicubic(format=vs.RGBS)
+    for colour in ([0.0] * 3, [1.0] * 3, [0.6] * 3):
+        flat = core.std.BlankClip(scene, color=colour, length=4)
+        assert cuts_of(scene + flat) == {9}
+        assert cuts_of(flat + scene) == {3}
+        assert cuts_of(scene[:5] + flat[0] + scene[5:]) == {4, 5}  # a flash
+        assert cuts_of(scene[:5] + flat[0] + other) == {4, 5}
+        fade = faded(film, 6, colour)[:9]
+        assert cuts_of(fade + other) == {8}  # comes when nothing is left of the picture
+        assert cuts_of(other + fade[::-1]) == {6}
+        assert cuts_of(fade[:5] + other) == {4}  # or before
+        assert cuts_of(other + fade[4::-1]) == {6}
+        barred = [clip.std.Crop(top=12, bottom=12).std.AddBorders(top=12, bottom=12) for clip in (scene, flat)]
+        assert cuts_of(barred[0] + barred[1]) == {9}
+
+
 @pytest.mark.vpy("initial-core")
 @pytest.mark.parametrize("shape", [(1, 1), (5, 2), (31, 200), (1080, 1920)])
 def test_any_size_can_be_compared(shape: tuple[int, int]) -> None:
@@ -57,6 +117,9 @@ def test_any_size_can_be_compared(shape: tuple[int, int]) -> None:
     assert difference(black, black) == 0
     assert difference(black, black + 1) == pytest.approx(1)
     assert 0 <= difference(black, np.full_like(black, np.nan)) <= 1
+    assert is_fade(black, black + 0.5, black + 1)
+    assert not is_fade(black, black, black + 1)
+    assert not is_fade(black, black, black)
 
 
 def test_the_left_frame_is_held(film: Any, tiny: str) -> None:
@@ -104,6 +167,30 @@ def test_marks_count_more_than_the_detector(core: Any, film: Any, tiny: str) -> 
     source = pixels_of(clip)
     shown = pixels_of(marked.videoinr.Upscale(factor_num=2, model=tiny))
     assert [same(shown[n], source[n // 2]) for n in (1, 3, 5)] == [False, False, True]
+
+
+@pytest.mark.parametrize("format", [vs.YUV420P8, vs.RGBS, vs.GRAY16])
+def test_nothing_is_held_in_a_fade(film: Any, tiny: str, format: int) -> None:  # noqa: A002
+    """But the frames that repeat its end."""
+    for clip in (faded(film, 4, [0.0] * 3), faded(film, 4, [1.0] * 3)):
+        converted = clip.resize.Bicubic(48, 32, format=format, matrix=None if format == vs.RGBS else 1)
+        held = [2 * n + 1 for n in range(len(clip)) if n >= len(clip) - 3]
+        for shown in (converted, converted.std.Reverse()):
+            source, twice = pixels_of(shown), pixels_of(shown.videoinr.Upscale(factor_num=2, model=tiny))
+            still = [n for n in range(1, len(twice), 2) if same(twice[n], source[n // 2])]
+            assert still == (held if shown is converted else [1, 3, len(twice) - 1])
+
+
+@pytest.mark.parametrize("marked", [None, 0, 1])
+def test_a_fade_is_told_by_frames_of_its_own_scene(core: Any, film: Any, tiny: str, marked: int | None) -> None:
+    """A third frame beyond a mark says nothing of the last step of what could be a fade, nor of its first."""
+    frames = list(faded(film, 2, [0.0] * 3)[2:5].resize.Bicubic(48, 32))
+    if marked is not None:
+        frames[marked] = frames[marked].std.SetFrameProps(_SceneChangeNext=1)
+    for clip, pair, held in ((frames, 1, marked is not None), (frames[::-1], 0, marked == 1)):
+        source = core.std.Splice(clip)
+        between = pixels_of(source.videoinr.Upscale(factor_num=2, model=tiny), [2 * pair + 1])[0]
+        assert same(between, pixels_of(source, [pair])[0]) == held
 
 
 @pytest.mark.parametrize(

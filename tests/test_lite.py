@@ -11,7 +11,7 @@ import torch
 import vapoursynth as vs
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.frames import pixels_of, rgb, same
+from tests.frames import grainy, pixels_of, rgb, same
 from vs_videoinr import from_state_dict, load
 from vs_videoinr.networks.videoinr.network import VideoINR as Published
 from vs_videoinr.networks.videoinr.network import VideoINRConfig
@@ -42,6 +42,22 @@ def test_it_beats_resizing_and_blending_on_a_real_clip(core: Any, request: pytes
     sources = core.videoinr.Upscale(low, scale=2)
     enlarged = low.resize.Spline36(clip.width, clip.height)
     assert luma_psnr(sources, clip[::2]) > luma_psnr(enlarged, clip[::2])
+
+
+@pytest.mark.parametrize(("model", "most"), [("lite", 12), ("standard", 8)])
+def test_a_picture_one_pixel_wide_or_high_is_enlarged(core: Any, model: str, most: int) -> None:
+    """As resize does it, but for what a network adds; a column, and the same as a row, also between frames."""
+    cells = [core.std.BlankClip(width=1, height=1, format=vs.GRAY8, color=c, length=1) for c in range(20, 161, 20)]
+    columns = core.std.StackVertical(cells) + core.std.StackVertical(cells).std.Expr("x 10 +")
+    for picture in (columns, columns.std.Transpose(), cells[4] + cells[4].std.Expr("x 10 +")):
+        high, wide = picture.height > 1, picture.width > 1
+        for width, height in ((1 + 15 * wide, 1 + 15 * high), (3 + 9 * wide, 3 + 9 * high)):
+            larger = picture.videoinr.Upscale(width=width, height=height, factor_num=2, model=model)
+            truth = picture.resize.Bicubic(width, height, filter_param_a=0, filter_param_b=0.5)
+            first, between, second = (pixels[0].astype(int) for pixels in pixels_of(larger, [0, 1, 2]))
+            for made, resized in zip((first, second), pixels_of(truth), strict=True):
+                assert np.abs(made - resized[0]).max() <= most
+            assert np.abs(2 * between - first - second).max() <= 12
 
 
 def test_what_is_still_stays_still(core: Any, request: pytest.FixtureRequest) -> None:
@@ -83,6 +99,39 @@ def test_a_picture_comes_out_of_black_where_it_is(core: Any, request: pytest.Fix
         *between, start, end = (np.stack([np.array(frame[p]) for p in range(3)]) for frame in moments)
         for seen, share in zip(between, shares, strict=True):
             assert np.abs(seen - share * (start + end)).max() * 255 < 0.5
+
+
+@pytest.mark.vpy("initial-core")
+@pytest.mark.parametrize("barred", [False, True])
+@pytest.mark.parametrize("grain", [0.0, 0.015])
+@pytest.mark.parametrize("colour", [0.0, 1.0])
+def test_a_fade_goes_on_to_its_end(
+    core: Any, request: pytest.FixtureRequest, barred: bool, grain: float, colour: float
+) -> None:
+    """From a faint frame to one of a single colour all is even: nothing is held, nothing wanders about.
+
+    Also where the fade begins, and with no frames around these two.
+    """
+    film = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)[10:15].resize.Bicubic(format=vs.RGBS)
+    shares = (0.75, 0.5, 0.25, 0, 0)
+    clip = core.std.Splice(
+        [film[n].std.Expr(f"x {colour} - {share} * {colour} +") for n, share in enumerate(shares)]
+    ).std.CropAbs(96, 64, left=40, top=30)
+    if barred:
+        clip = clip.std.Crop(top=8, bottom=8).std.AddBorders(top=8, bottom=8)
+    clip = grainy(clip, grain)
+    moments = (0, 0.2, 0.5, 1)
+    for source, first in ((clip, 2), (clip.std.Reverse(), 1), (clip[2:4], 0)):
+        for scale in (1, 2):
+            times = [first + time for time in moments]
+            shown = source.videoinr.Query(times=times, scale=scale, sc=len(source) > 2, model="lite")
+            start, *between, end = (
+                torch.nn.functional.avg_pool2d(torch.from_numpy(rgb(shown, n)), 8) for n in range(len(times))
+            )
+            assert float((end - start).abs().mean()) > 0.05
+            for time, frame in zip(moments[1:-1], between, strict=True):
+                ghosts = frame - (start + time * (end - start))
+                assert float(ghosts.abs().max()) * 255 < (0.5 if scale == 1 else 6)
 
 
 def test_bars_above_and_below_stay_as_they_are(core: Any, request: pytest.FixtureRequest) -> None:
@@ -133,8 +182,10 @@ def test_a_fade_is_not_taken_for_motion(core: Any, request: pytest.FixtureReques
     film = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)[10:15]
     film = film.resize.Bicubic(format=vs.GRAY8)
 
-    def faded(shares: list[float]) -> vs.VideoNode:
-        return core.std.Splice([film[n].std.Expr(f"x {share} *") for n, share in enumerate(shares)])
+    def faded(shares: list[float], colour: int = 0, **bars: int) -> vs.VideoNode:
+        frames = [film[n].std.Expr(f"x {colour} - {share} * {colour} +") for n, share in enumerate(shares)]
+        clip = core.std.Splice(frames)
+        return clip.std.Crop(**bars).std.AddBorders(**bars) if bars else clip
 
     def gain(truth: vs.VideoNode) -> float:
         low = truth[::2].resize.Bicubic(truth.width // 2, truth.height // 2, filter_param_a=0, filter_param_b=0.5)
@@ -146,6 +197,9 @@ def test_a_fade_is_not_taken_for_motion(core: Any, request: pytest.FixtureReques
     assert steady > 2
     for shares in ([1.0, 0.9, 0.8, 0.7, 0.6], [0.2, 0.35, 0.5, 0.65, 0.8]):
         assert gain(faded(shares)) > 0.7 * steady
+        assert gain(faded(shares, 255)) > 0.7 * steady
+    barred = {"top": 16, "bottom": 16}  # these stay black, whatever becomes of the picture
+    assert gain(faded([1.0, 0.9, 0.8, 0.7, 0.6], 255, **barred)) > 0.7 * gain(faded([1.0] * 5, 0, **barred))
 
 
 def test_a_pan_stays_rigid(core: Any, request: pytest.FixtureRequest) -> None:

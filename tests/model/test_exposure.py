@@ -40,6 +40,23 @@ def test_a_fade_is_taken_back(picture: Tensor, first: float, last: float, colour
     assert float((first_like_second - frames[1]).abs().mean()) < 1.5 / 255 / float(exposure.gains[1])
 
 
+@pytest.mark.parametrize("bar", [3, 16, 30])
+def test_bars_do_not_fade_with_the_picture(picture: Tensor, bar: int) -> None:
+    """A picture between bars is brought together as well as one alone; hard or soft, they stay what they are."""
+    moved = picture.roll((3, 5), (2, 3))
+    for edge in (0.0, 0.5):
+        frames = [rounded(1 + (one - 1) * share) for one, share in ((picture, 1.0), (moved, 0.6))]
+        for frame in frames:
+            frame[..., :bar, :] = frame[..., -bar:, :] = 0
+            frame[..., bar, :] *= edge or 1
+        alike = Exposure.between(frames[0], frames[1]).alike(frames[0], frames[1])
+        fit = (alike[1].roll((-3, -5), (2, 3)) - alike[0])[..., bar + 4 : -bar - 8, 8:-8]
+        assert float(fit.abs().mean()) < 1.5 / 255
+        for frame in alike:
+            assert not frame[..., :bar, :].any()
+            assert not frame[..., -bar:, :].any()
+
+
 def test_all_else_stays_as_it_is(picture: Tensor) -> None:
     other = F.interpolate(picture.flip(2)[..., :40, :60].roll(1, 1), size=(96, 144), mode="bicubic").clamp(0, 1)
     covered = picture.clone()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vs_videoinr.networks.warpinr.static_regions import Stillness, at_rest, reach_of_colour
+from vs_videoinr.networks.warpinr.static_regions import Stillness, at_rest, reach_of_colour, static_bars
 
 
 def ground(height: int = 120, width: int = 200) -> Tensor:
@@ -45,6 +45,35 @@ def test_what_comes_out_of_black_has_no_motion() -> None:
         assert bool((still.reach == math.inf).all())
         assert not bool(still.rest.any())
         assert still.blank.float().mean() == 0.5
+
+
+@pytest.mark.parametrize("grain", [0.0, 0.015])
+def test_bars_beside_a_picture_that_comes_out_of_white_change_nothing(grain: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    coarse = torch.rand(1, 3, 12, 16, generator=generator)
+    white = torch.ones(1, 3, 96, 128)
+    picture = torch.nn.functional.interpolate(coarse, scale_factor=8) * 0.2 + 0.8
+    for frame in (white, picture):
+        frame[..., :9, :] = frame[..., -9:, :] = 0
+        frame += torch.randn(frame.shape, generator=generator) * grain
+    for pair in ((white, picture), (picture, white)):
+        assert bool((Stillness.between(*pair).reach == math.inf).all())
+    moving = Stillness.between(picture, picture.roll(2, 3))
+    assert not bool((moving.reach == math.inf).any())
+
+
+def test_bars_are_seen_where_they_are() -> None:
+    generator = torch.Generator().manual_seed(1)
+    first, second = (torch.rand(1, 3, 96, 128, generator=generator) for _ in range(2))
+    assert not bool(static_bars(first, second).any())
+    for frame in (first, second):
+        frame[..., :10, :] = frame[..., -5:, :] = 0
+    for bars in (static_bars(first, second)[0, 0], static_bars(first.mT, second.mT)[0, 0].mT):
+        assert bool(bars[:10].all())
+        assert bool(bars[-5:].all())
+        assert not bool(bars[13:-8].any())
+    second[..., :10, :] = 0.1  # this one changes
+    assert not bool(static_bars(first, second)[..., :-8, :].any())
 
 
 def test_what_moves_over_a_plain_ground_may_move() -> None:

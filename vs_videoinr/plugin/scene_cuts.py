@@ -2,7 +2,8 @@
 
 Both frames are reduced to about a thousand cells. Content that moved is found again near where it was; where much of a
 frame is found nowhere near in the other one, there is a cut. So motion, also of the whole picture, counts for little;
-and so does a fade, for frames are compared as they are and with the same brightness and contrast.
+and so does a fade, for frames are compared as they are and with the same brightness and contrast. The last step of a
+fade has no contrast to compare: only a third frame tells it from a cut to black or white (`is_fade`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ CELLS = 32  # a side
 REACH = 3  # cells that content may move between two frames: a tenth of the picture
 FAINT = 1 / 255  # contrast of cells in which nothing is to be recognised
 SAMPLES = 8  # pixels a side that stand for a cell
+MAX_STEP = 0.85  # share of the way between two frames at even distances that one step of a fade may take
+MAX_CONTRAST = 0.2  # of one colour, as a share of what fades to it or from it
+MAX_RESIDUAL = 0.25  # of a frame on that way, as a share of the smaller step
 
 
 class Mode(enum.IntEnum):
@@ -33,13 +37,35 @@ class Mode(enum.IntEnum):
 def difference(frame0: NDArray[np.float32], frame1: NDArray[np.float32]) -> float:
     """Return how much of either frame (planes, height, width; in [0, 1]) is not to be found in the other, 0 to 1."""
     a, b = (_cells(frame) for frame in (frame0, frame1))
-    found = max(_missing(a, b), _missing(b, a))
+    found = _unlike(a, b)
     if min(a.std(), b.std()) < FAINT:
         return found
     # In the terms of the fainter one hardly anything would differ from a nearly black frame.
     model = a if a.std() > b.std() else b
     a, b = ((one - one.mean()) * (model.std() / one.std()) + model.mean() for one in (a, b))
-    return min(found, max(_missing(a, b), _missing(b, a)))
+    return min(found, _unlike(a, b))
+
+
+def is_fade(first: NDArray[np.float32], middle: NDArray[np.float32], last: NDArray[np.float32]) -> bool:
+    """Whether three consecutive frames (planes, height, width; in [0, 1]) are of a fade to one colour, or from one.
+
+    The middle one is then a mixture of the others, of which one is of that colour where anything changes.
+    """
+    start, between, end = (_cells(frame) for frame in (first, middle, last))
+    way, steps = end - start, [float(np.abs(step).mean()) for step in (between - start, end - between)]
+    change = np.abs(way)
+    if max(steps) >= MAX_STEP * change.mean():
+        return False
+    least = min(_contrast(start, change), _contrast(end, change))
+    if least > max(_contrast(between, change), FAINT) or least > MAX_CONTRAST * np.average(change, weights=change):
+        return False
+    return _unlike(between, start + way * (steps[0] / sum(steps))) < MAX_RESIDUAL * min(steps)
+
+
+def _contrast(cells: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
+    """How far from one colour cells are, on average."""
+    colour = np.average(cells, weights=weights)
+    return float(np.average(np.abs(cells - colour), weights=weights))
 
 
 def _cells(frame: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -51,6 +77,11 @@ def _cells(frame: NDArray[np.float32]) -> NDArray[np.float32]:
     sums = np.add.reduceat(np.add.reduceat(gray, edges[0][:-1], 0), edges[1][:-1], 1)
     means: NDArray[np.float32] = sums / np.outer(np.diff(edges[0]), np.diff(edges[1]))
     return means
+
+
+def _unlike(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """How much of either is missing in the other."""
+    return max(_missing(a, b), _missing(b, a))
 
 
 def _missing(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from vs_videoinr.networks.warpinr.static_regions import static_bars
 
 COARSE = 4  # pixels a side of the squares whose means tell how a frame is exposed
 NOTICED = 1.5 / 255  # by how much more the colours of frames differ, at least, if they are exposed differently
@@ -16,9 +19,24 @@ FAINTER = 2.0  # of how many times the contrast a frame cannot tell detail: its 
 STRONGEST = 20.0  # what is fainter than the other frame by more has nothing in it but rounding
 
 
+def _inside(colours: Tensor, barred: Tensor) -> Tensor:
+    """Colours (B, 3, n) with the mean of all others in the place of those that are `barred` (B, 1, n)."""
+    others = (~barred).float()
+    mean = (colours * others).sum(2, keepdim=True) / others.sum(2, keepdim=True).clamp_min(1)
+    return torch.where(barred, mean, colours)
+
+
+def _possible(changed: Tensor, frame: Tensor) -> Tensor:
+    """A frame after its exposure was `changed`, from black to white, or as far beyond them as it was before."""
+    return changed.clamp(frame.clamp_max(0), frame.clamp_min(1)).to(frame.dtype)
+
+
 @dataclass(frozen=True)
 class Exposure:
-    """How the frames of a pair are made to look alike, gain · frame + offset; the one with more contrast stays."""
+    """How the frames of a pair are made to look alike, gain · frame + offset; the one with more contrast stays.
+
+    What that would make darker than black, or lighter than white, was no part of the fade: black bars, as a rule.
+    """
 
     gains: tuple[Tensor, Tensor]  # (B, 1, 1, 1) each; 1 where nothing fades
     offsets: tuple[Tensor, Tensor]  # (B, 3, 1, 1) each; 0 where nothing fades
@@ -36,9 +54,14 @@ class Exposure:
 
         A fade leaves a share of the picture before one colour. Means tell that colour, and deviations the share; it is
         believed where it makes the sorted colours of both frames nearly the same, and most places more alike than they
-        were: what has come into a picture, or has gone, leaves most places as they are.
+        were: what has come into a picture, or has gone, leaves most places as they are. Bars beside a picture do not
+        fade with it.
         """
-        small = [F.avg_pool2d(frame.float(), COARSE, ceil_mode=True).flatten(2) for frame in (frame0, frame1)]
+        barred = F.max_pool2d(static_bars(frame0, frame1).float(), COARSE, ceil_mode=True).flatten(2) > 0
+        small = [
+            _inside(F.avg_pool2d(frame.float(), COARSE, ceil_mode=True).flatten(2), barred)
+            for frame in (frame0, frame1)
+        ]
         means = [one.mean(2)[..., None, None] for one in small]
         spreads = [one.var(2, correction=0).mean(1).sqrt().view(-1, 1, 1, 1) for one in small]
         one, nothing = torch.ones_like(spreads[0]), torch.zeros_like(means[0])
@@ -49,9 +72,9 @@ class Exposure:
         offsets = aim - gains[0] * means[0], aim - gains[1] * means[1]
         exposure = cls(gains, offsets)
         orders = [colours.sort(2).values[..., None] for colours in small]
-        before, after = ((a - b).abs().mean((1, 2, 3)) for a, b in (orders, exposure.alike(*orders)))
-        places = [colours[..., None] for colours in small]
-        usual, then = ((a - b).abs().flatten(1).median(1).values for a, b in (places, exposure.alike(*places)))
+        before, after = ((a - b).abs().mean((1, 2, 3)) for a, b in (orders, exposure._changed(*orders)))
+        places = [colours.masked_fill(barred, math.nan)[..., None] for colours in small]
+        usual, then = ((a - b).abs().flatten(1).nanmedian(1).values for a, b in (places, exposure._changed(*places)))
         less = then < usual * ratio.flatten()  # in the fainter frame's terms
         fades = ((before > NOTICED) & (after < EXPLAINED * before) & less).view(-1, 1, 1, 1)
         fades &= (torch.minimum(*spreads) > LEAST) & (ratio < STRONGEST)
@@ -62,11 +85,11 @@ class Exposure:
 
     def alike(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
         """Both frames (B, 3, h, w) as if they were exposed the same."""
-        first, second = (
-            (frame * gain + offset).to(frame.dtype)
-            for frame, gain, offset in zip((frame0, frame1), self.gains, self.offsets, strict=True)
-        )
-        return first, second
+        first, second = self._changed(frame0, frame1)
+        return _possible(first, frame0), _possible(second, frame1)
+
+    def _changed(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+        return frame0 * self.gains[0] + self.offsets[0], frame1 * self.gains[1] + self.offsets[1]
 
     def reversed(self) -> Exposure:
         """The same for the frames in the other order."""
@@ -75,7 +98,7 @@ class Exposure:
     def like_first(self, frame1: Tensor) -> Tensor:
         """The second frame as if it were exposed like the first one, which stays as it is."""
         changed = (frame1 * self.gains[1] + (self.offsets[1] - self.offsets[0])) / self.gains[0]
-        return changed.to(frame1.dtype)
+        return _possible(changed, frame1)
 
     def close(self) -> Tensor:
         """Whether neither frame is so much fainter that its rounding would show in the other, (B, 1, 1, 1) bool."""

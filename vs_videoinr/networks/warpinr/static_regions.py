@@ -12,6 +12,12 @@ from torch import Tensor
 STILL = 0.5 / 255  # two frames that differ by less in a pixel are taken to rest there
 BLANK = 1.5 / 255  # what differs by less around a place shows nothing there that could be followed
 BLOCK = 4  # pixels a side of the squares of which that is told
+EDGE = 2  # pixels beside bars that may be mixed with them
+GRAIN = 8  # pixels a side of the squares over which grain is evened out
+PIECE = 64  # pixels of a row, or a column, over which it is
+MAX_BAR_CONTRAST = 3 / 255  # of these pieces, and by how much they may change
+MIN_CONTRAST = 2 / 255  # of those squares, in a frame that shows anything
+MIN_CONTRAST_RATIO = 0.25  # of a frame to the other one, if both show anything
 FAR = 64  # pixels: what moves farther than about that is not found
 
 
@@ -19,6 +25,22 @@ def _square(values: Tensor, reach: int) -> Tensor:
     """Maxima over the square of `reach` around each place: a row's maxima of columns' maxima."""
     row = F.max_pool2d(values, (1, 2 * reach + 1), stride=1, padding=(0, reach))
     return F.max_pool2d(row, (2 * reach + 1, 1), stride=1, padding=(reach, 0))
+
+
+def static_bars(frame0: Tensor, frame1: Tensor) -> Tensor:
+    """Where two frames (B, 3, h, w) have bars along their borders that do not change, (B, 1, h, w) bool.
+
+    Bars are of rows, or columns, of one colour each: black ones, above and below a film or beside it, as a rule. With
+    them goes what is next to them, which may be a mixture of bar and picture.
+    """
+    bars = torch.zeros_like(frame0[:, :1], dtype=torch.bool)
+    for across, along, piece in ((3, 2, (1, PIECE)), (2, 3, (PIECE, 1))):
+        a, b = (F.avg_pool2d(frame.float(), piece, ceil_mode=True) for frame in (frame0, frame1))
+        contrast = a.amax(across, keepdim=True) - a.amin(across, keepdim=True)
+        change = (a - b).abs().amax(across, keepdim=True)
+        calm = (torch.maximum(contrast, change).amax(1, keepdim=True) < MAX_BAR_CONTRAST).int()
+        bars |= (calm.cumprod(along) + calm.flip(along).cumprod(along).flip(along)).bool()
+    return _square(bars.float(), EDGE) > 0
 
 
 def reach_of_rest(frame0: Tensor, frame1: Tensor) -> Tensor:
@@ -30,16 +52,38 @@ def reach_of_rest(frame0: Tensor, frame1: Tensor) -> Tensor:
     return rest
 
 
-def reach_of_colour(frames: Tensor) -> Tensor:
-    """How far around each pixel frames (B, 3, h, w) are of one colour: (B, 1, h, w), one of 0, 4, 16, 64."""
+def reach_of_colour(frames: Tensor, ignored: Tensor | None = None) -> Tensor:
+    """How far around each pixel frames (B, 3, h, w) are of one colour: (B, 1, h, w), one of 0, 4, 16, 64.
+
+    What is there where `ignored` (B, 1, h, w) is true does not count.
+    """
     height, width = frames.shape[-2:]
-    frames = frames.float()
-    extremes = torch.cat([F.max_pool2d(values, BLOCK, ceil_mode=True) for values in (frames, -frames)], 1)
+    both = torch.cat((frames.float(), -frames.float()), 1)
+    if ignored is not None:
+        both = both.masked_fill(ignored, -math.inf)
+    extremes = F.max_pool2d(both, BLOCK, ceil_mode=True)
     reach = torch.zeros_like(extremes[:, :1])
     for blocks in (1, 4, FAR // BLOCK):
         highest, lowest = _square(extremes, blocks).chunk(2, 1)
         reach = torch.where((highest + lowest).amax(1, keepdim=True) < BLANK, blocks * BLOCK, reach)
     return F.interpolate(reach, scale_factor=BLOCK, mode="nearest")[..., :height, :width]
+
+
+def one_is_empty(frame0: Tensor, frame1: Tensor, bars: Tensor) -> Tensor:
+    """Whether one of two frames (B, 3, h, w) shows nothing of the other, but grain perhaps: (B, 1, 1, 1) bool.
+
+    What is there where `bars` (B, 1, h, w) is true does not count.
+    """
+    counts = F.avg_pool2d((~bars).float(), GRAIN, ceil_mode=True)
+    contrasts = []
+    for frame in (frame0, frame1):
+        colours = F.avg_pool2d(frame.float() * ~bars, GRAIN, ceil_mode=True) / counts.clamp_min(1e-6)
+        total = counts.sum((2, 3), keepdim=True).clamp_min(1e-6)
+        mean = (colours * counts).sum((2, 3), keepdim=True) / total
+        variance = ((colours - mean).square() * counts).sum((2, 3), keepdim=True) / total
+        contrasts.append(variance.mean(1, keepdim=True).sqrt())
+    fainter, stronger = torch.minimum(*contrasts), torch.maximum(*contrasts)
+    return (fainter < MIN_CONTRAST) & (fainter < MIN_CONTRAST_RATIO * stronger)
 
 
 @dataclass(frozen=True)
@@ -55,12 +99,17 @@ class Stillness:
         """What there is to know of two frames (B, 3, h, w); without `colour`, where nothing changes and no more.
 
         There is nothing to follow where both frames are of one colour each; or where one of them is as far as motion
-        can be found, as in a picture that comes out of black. What is found there instead of motion can be anything.
+        can be found, as in a picture that comes out of black, or shows nothing but grain. What is found there instead
+        of motion can be anything. Bars beside the picture are none of it.
         """
         rest, frames = reach_of_rest(frame0, frame1), torch.cat((frame0, frame1))
-        one_colour = reach_of_colour(frames) if colour else torch.zeros_like(frames[:, :1]).float()
-        first, second = one_colour.chunk(2)
-        nothing = torch.where(torch.maximum(first, second) >= FAR, math.inf, torch.minimum(first, second))
+        if not colour:
+            return cls(rest, rest, torch.zeros_like(frames[:, :1], dtype=torch.bool))
+        one_colour, bars = reach_of_colour(frames), static_bars(frame0, frame1)
+        inside = reach_of_colour(frames, torch.cat((bars, bars))) if bars.any() else one_colour
+        first, second = inside.chunk(2)
+        empty = (torch.maximum(first, second) >= FAR) | one_is_empty(frame0, frame1, bars)
+        nothing = torch.where(empty, math.inf, torch.minimum(first, second))
         return cls(rest, torch.maximum(rest, nothing), one_colour > 0)
 
 
