@@ -17,7 +17,8 @@ from typing import Any
 
 import vapoursynth as vs
 
-ROOT = Path(__file__).resolve().parents[1]
+from scripts import ROOT
+
 CLIP = ROOT / "tests" / "data" / "bunny.mp4"
 SCALE, FPS = 3.5, 240
 MOMENT = 7.5  # of the picture, in source frames

@@ -26,8 +26,8 @@ from pathlib import Path
 import lief
 
 from build_backend import ZIG_TARGETS
+from scripts import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDER = "vapoursynth/plugins/videoinr"
 ENTRY = "VapourSynthPluginInit2"
 

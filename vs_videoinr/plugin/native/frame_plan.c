@@ -46,7 +46,7 @@ static int exchange_plan(PlanCache *cache, int n, FramePlan *plan, int put) {
     return there;
 }
 
-/* Read the attributes of a vs_videoinr.plugin.timeline.FramePlan. */
+/* Read the attributes of a vs_videoinr.plugin.frame_plan.FramePlan. */
 static int read_plan(const Python *p, PyObject *object, FramePlan *plan) {
     int ok = 1;
     plan->left = (int)int_attribute(p, object, "left", &ok);

@@ -146,7 +146,7 @@ int64_t property(const VSMap *map, const char *key, int64_t missing, const VSAPI
 
 /* ---------------------------------------------------------------- frame_plan.c */
 
-/* What an output frame shows, as vs_videoinr.plugin.timeline.FramePlan says it. */
+/* What an output frame shows, as vs_videoinr.plugin.frame_plan.FramePlan says it. */
 typedef struct FramePlan {
     int left, right;       /* source frames; equal where there is nothing to move towards */
     double t;              /* from left (0) to right (1) */
