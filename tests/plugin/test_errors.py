@@ -464,7 +464,7 @@ def test_a_process_without_python(tmp_path: Path, zig_cache: str) -> None:
         *compiler,
         "-I",
         vs.get_include(),
-        Path(__file__).with_name("host.c"),
+        Path(__file__).parents[1] / "host.c",
         "-o",
         host,
         "-ldl",

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.networks.videoinr.twin_decoder import decode
 from tests.reference_recipe import CASES, SMALL, case, pair, published_shapes, reference_state_dict, small_shapes
-from tests.twin_decoder import decode
 from vs_videoinr import from_state_dict
 from vs_videoinr.networks.videoinr.coordinates import cell_centres, lattice_axis
 from vs_videoinr.networks.videoinr.field import VideoINRField
