@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.model.test_warpinr import SMALL as WARP
+from tests.networks.warpinr.test_network import SMALL as WARP
 from tests.reference_recipe import SMALL
 from vs_videoinr.networks.base import Network
 from vs_videoinr.networks.videoinr.network import VideoINR

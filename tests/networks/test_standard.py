@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import vapoursynth as vs
 
-from tests.test_lite import BUNNY, luma_psnr
+from tests.networks.test_lite import BUNNY, luma_psnr
 from vs_videoinr.weights import catalogue
 
 pytestmark = pytest.mark.vpy("initial-core", "reloaded-core")

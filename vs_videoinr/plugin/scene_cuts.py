@@ -14,7 +14,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-#: From here on two frames are taken for different scenes. `python -m scripts.measure_cuts` tells how that does on clips.
+#: From here on two frames are taken for different scenes. `python -m scripts.measure_cuts` tells how that does.
 THRESHOLD = 0.04
 
 CELLS = 32  # a side
