@@ -28,7 +28,7 @@ def test_a_fade_is_taken_back(picture: Tensor, first: float, last: float, colour
     """From and to any colour, while the picture moves, too; the frame with more contrast stays as it is."""
     moved = picture.roll((3, 5), (2, 3))
     frames = [rounded(colour + (one - colour) * share) for one, share in ((picture, first), (moved, last))]
-    alike = Exposure.between(frames[0], frames[1]).alike(frames[0], frames[1])
+    alike = Exposure.between(frames[0], frames[1]).match(frames[0], frames[1])
     stronger = int(last > first)
     assert torch.equal(alike[stronger], frames[stronger])
     fit = alike[1].roll((-3, -5), (2, 3)) - alike[0]
@@ -49,7 +49,7 @@ def test_bars_do_not_fade_with_the_picture(picture: Tensor, bar: int) -> None:
         for frame in frames:
             frame[..., :bar, :] = frame[..., -bar:, :] = 0
             frame[..., bar, :] *= edge or 1
-        alike = Exposure.between(frames[0], frames[1]).alike(frames[0], frames[1])
+        alike = Exposure.between(frames[0], frames[1]).match(frames[0], frames[1])
         fit = (alike[1].roll((-3, -5), (2, 3)) - alike[0])[..., bar + 4 : -bar - 8, 8:-8]
         assert float(fit.abs().mean()) < 1.5 / 255
         for frame in alike:
@@ -71,13 +71,13 @@ def test_all_else_stays_as_it_is(picture: Tensor) -> None:
         (picture * 0.01, other),
     ):
         for a, b in ((first, second), (second, first)):
-            alike = Exposure.between(a, b).alike(a, b)
+            alike = Exposure.between(a, b).match(a, b)
             assert torch.equal(alike[0], a)
             assert torch.equal(alike[1], b)
 
 
 def test_each_of_a_batch_has_its_own(picture: Tensor) -> None:
     first, second = torch.cat((picture, picture)), torch.cat((picture, picture * 0.6))
-    alike = Exposure.between(first, second).alike(first, second)
+    alike = Exposure.between(first, second).match(first, second)
     assert torch.equal(alike[1][:1], picture)
     torch.testing.assert_close(alike[1][1:], picture, atol=1e-4, rtol=0)

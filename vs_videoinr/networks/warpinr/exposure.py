@@ -11,12 +11,12 @@ from torch import Tensor
 
 from vs_videoinr.networks.warpinr.static_regions import static_bars
 
-COARSE = 4  # pixels a side of the squares whose means tell how a frame is exposed
-NOTICED = 1.5 / 255  # by how much more the colours of frames differ, at least, if they are exposed differently
-EXPLAINED = 0.4  # share of that difference that is left, at most, if it is exposure
-LEAST = 1 / 255  # contrast of a frame in which anything can be seen
-FAINTER = 2.0  # of how many times the contrast a frame cannot tell detail: its own is rounded too much
-STRONGEST = 20.0  # what is fainter than the other frame by more has nothing in it but rounding
+BLOCK_PX = 4  # side of the squares whose means tell how a frame is exposed
+MIN_FADE_CHANGE = 1.5 / 255  # of the sorted colours of two frames that are exposed differently
+MAX_UNEXPLAINED_SHARE = 0.4  # of that change, if it is exposure
+MIN_CONTRAST = 1 / 255  # of a frame in which anything can be seen
+MAX_DETAIL_GAIN = 2.0  # a frame with that much less contrast is rounded too much to show detail of the other
+MAX_GAIN = 20.0  # a frame with that much less contrast has nothing in it but rounding
 
 
 def _inside(colours: Tensor, barred: Tensor) -> Tensor:
@@ -57,16 +57,16 @@ class Exposure:
         were: what has come into a picture, or has gone, leaves most places as they are. Bars beside a picture do not
         fade with it.
         """
-        barred = F.max_pool2d(static_bars(frame0, frame1).float(), COARSE, ceil_mode=True).flatten(2) > 0
+        barred = F.max_pool2d(static_bars(frame0, frame1).float(), BLOCK_PX, ceil_mode=True).flatten(2) > 0
         small = [
-            _inside(F.avg_pool2d(frame.float(), COARSE, ceil_mode=True).flatten(2), barred)
+            _inside(F.avg_pool2d(frame.float(), BLOCK_PX, ceil_mode=True).flatten(2), barred)
             for frame in (frame0, frame1)
         ]
         means = [one.mean(2)[..., None, None] for one in small]
         spreads = [one.var(2, correction=0).mean(1).sqrt().view(-1, 1, 1, 1) for one in small]
         one, nothing = torch.ones_like(spreads[0]), torch.zeros_like(means[0])
         stronger = spreads[0] >= spreads[1]
-        ratio = (torch.maximum(*spreads) / torch.minimum(*spreads).clamp_min(1e-6)).clamp_max(2 * STRONGEST)
+        ratio = (torch.maximum(*spreads) / torch.minimum(*spreads).clamp_min(1e-6)).clamp_max(2 * MAX_GAIN)
         gains = torch.where(stronger, one, ratio), torch.where(stronger, ratio, one)
         aim = torch.where(stronger, means[0], means[1])
         offsets = aim - gains[0] * means[0], aim - gains[1] * means[1]
@@ -76,14 +76,14 @@ class Exposure:
         places = [colours.masked_fill(barred, math.nan)[..., None] for colours in small]
         usual, then = ((a - b).abs().flatten(1).nanmedian(1).values for a, b in (places, exposure._changed(*places)))
         less = then < usual * ratio.flatten()  # in the fainter frame's terms
-        fades = ((before > NOTICED) & (after < EXPLAINED * before) & less).view(-1, 1, 1, 1)
-        fades &= (torch.minimum(*spreads) > LEAST) & (ratio < STRONGEST)
+        fades = ((before > MIN_FADE_CHANGE) & (after < MAX_UNEXPLAINED_SHARE * before) & less).view(-1, 1, 1, 1)
+        fades &= (torch.minimum(*spreads) > MIN_CONTRAST) & (ratio < MAX_GAIN)
         return cls(
             (torch.where(fades, gains[0], one), torch.where(fades, gains[1], one)),
             (torch.where(fades, offsets[0], nothing), torch.where(fades, offsets[1], nothing)),
         )
 
-    def alike(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+    def match(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
         """Both frames (B, 3, h, w) as if they were exposed the same."""
         first, second = self._changed(frame0, frame1)
         return _possible(first, frame0), _possible(second, frame1)
@@ -102,8 +102,8 @@ class Exposure:
 
     def close(self) -> Tensor:
         """Whether neither frame is so much fainter that its rounding would show in the other, (B, 1, 1, 1) bool."""
-        return torch.maximum(*self.gains) < FAINTER
+        return torch.maximum(*self.gains) < MAX_DETAIL_GAIN
 
-    def shares(self) -> tuple[Tensor, Tensor]:
-        """How much of the contrast that both have in `alike` is in each, (B, 1, 1, 1)."""
+    def contrast_ratios(self) -> tuple[Tensor, Tensor]:
+        """How much of the contrast that both have in `match` is in each, (B, 1, 1, 1)."""
         return 1 / self.gains[0], 1 / self.gains[1]

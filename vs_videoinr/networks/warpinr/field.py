@@ -20,7 +20,7 @@ from vs_videoinr.networks.warpinr.pair_motion import PairMotion
 from vs_videoinr.networks.warpinr.residual_detail import DETAIL_SCALE
 from vs_videoinr.networks.warpinr.self_ensemble import TRANSFORMS, transform, transform_back
 from vs_videoinr.networks.warpinr.stages import Stage
-from vs_videoinr.networks.warpinr.static_regions import Stillness
+from vs_videoinr.networks.warpinr.static_regions import StaticRegions
 
 #: Output pixels warped at a time: beside what is kept, sampling takes little memory, and can be abandoned.
 CHUNK_PIXELS = 1 << 16
@@ -58,7 +58,7 @@ class WarpField(VideoField):
         maps: tuple[Tensor, Tensor],
         flows: tuple[Tensor, Tensor],
         motion: PairMotion,
-        static: Stillness,
+        static: StaticRegions,
         transformed_maps: Callable[[int], tuple[Tensor, Tensor]] | None,
     ) -> None:
         """Prepare to sample a pair.
@@ -172,7 +172,7 @@ class WarpField(VideoField):
 
     def _details(self, numbers: tuple[int, ...]) -> list[Tensor]:
         """What frames 0 and 1, or one of them, have beyond bicubic, float32 (B, 3, DETAIL_SCALE·h, DETAIL_SCALE·w)."""
-        matched = self.exposure.alike(self.frame0, self.frame1)
+        matched = self.exposure.match(self.frame0, self.frame1)
         frames = [matched[number] for number in numbers]
         neighbours = [self._neighbours_of(number) for number in numbers]
 
@@ -191,7 +191,7 @@ class WarpField(VideoField):
             for way in range(1, TRANSFORMS):
                 details = [detail + more for detail, more in zip(details, predict(way), strict=True)]
             details = [detail / TRANSFORMS for detail in details]
-        ratios = self.exposure.shares()
+        ratios = self.exposure.contrast_ratios()
         # what is of one colour, as bars above and below a film, stays so
         return [
             detail * ratios[number] * ~F.interpolate(self._blank[number].float(), scale_factor=DETAIL_SCALE).bool()
@@ -207,7 +207,7 @@ class WarpField(VideoField):
         earlier = [pair and pair.reversed() for pair in (before, self._motion)[: 1 + number]][::-1]
         seen = follow(later) + follow(earlier)
         seen = [one for one in seen if one.informative.any()]  # not those that repeat the frame, as where it is held
-        return [replace(one, frame=self.exposure.alike(one.frame, one.frame)[number]) for one in seen]
+        return [replace(one, frame=self.exposure.match(one.frame, one.frame)[number]) for one in seen]
 
     def _fuse(self, t: float, size: tuple[int, int], check: Check) -> _Fusion:
         """Both frames at `size`, and how they are put together at `t`."""

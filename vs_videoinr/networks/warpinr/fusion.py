@@ -22,7 +22,7 @@ from vs_videoinr.networks.warpinr.blocks import (
 from vs_videoinr.networks.warpinr.neighbours import Neighbour
 from vs_videoinr.networks.warpinr.residual_detail import DETAIL_SCALE, ResidualDetail
 from vs_videoinr.networks.warpinr.stages import Stage
-from vs_videoinr.networks.warpinr.static_regions import at_rest
+from vs_videoinr.networks.warpinr.static_regions import static_mask
 
 if TYPE_CHECKING:
     from vs_videoinr.networks.warpinr.field import WarpField
@@ -88,14 +88,14 @@ class Decoder(nn.Module):
             v1 = -warp(flow10, offset + (1 - t) * v1)
             offset = field.acceleration_offset(t, offset - t * v0, offset + (1 - t) * v1)
         to0, to1 = offset - t * v0, offset + (1 - t) * v1
-        match0, match1 = field.exposure.alike(warp(field.frame0, to0), warp(field.frame1, to1))
+        match0, match1 = field.exposure.match(warp(field.frame0, to0), warp(field.frame1, to1))
         differ = (match0 - match1) * COLOUR_GAIN
         motion = torch.cat((v0 / FLOW_SCALE_PX, v1 / FLOW_SCALE_PX, torch.full_like(v0[:, :1], t)), 1).to(differ.dtype)
         x = warp(field.time0, to0) + warp(field.time1, to1)
         x = x + self.time_motion(torch.cat((motion, differ, differ.abs()), 1))
         x = self.time_trunk(F.leaky_relu(x, LEAKY_SLOPE))
         change = self.time_flow(x).float()
-        static0, static1 = at_rest(field.reach, v0), at_rest(field.reach, v1)
+        static0, static1 = static_mask(field.reach, v0), static_mask(field.reach, v1)
         offset = offset * (1 - static0 * static1)
         to0 = offset - t * (v0 + change[:, :2]) * (1 - static0)
         to1 = offset + (1 - t) * (v1 + change[:, 2:]) * (1 - static1)
@@ -105,7 +105,7 @@ class Decoder(nn.Module):
         # nothing to repair at source times, nor where nothing changes, and little where the frames nearly agree
         disagreement = differ.detach().abs().amax(1, keepdim=True).float() / COLOUR_GAIN
         limit = REPAIR_LIMIT * F.max_pool2d(disagreement, 5, stride=1, padding=2)
-        ratio0, ratio1 = field.exposure.shares()
+        ratio0, ratio1 = field.exposure.contrast_ratios()
         ratio = (1 - t) * ratio0 + t * ratio1
         repair = repair.clamp(-limit, limit) * (4 * t * (1 - t) * ratio * (field.rest == 0))
         if Stage.OCCLUSION in self.without:

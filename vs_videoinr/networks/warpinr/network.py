@@ -54,7 +54,7 @@ from vs_videoinr.networks.warpinr.fusion import Decoder
 from vs_videoinr.networks.warpinr.pair_motion import PairMotion
 from vs_videoinr.networks.warpinr.self_ensemble import transform, transform_flow
 from vs_videoinr.networks.warpinr.stages import Stage
-from vs_videoinr.networks.warpinr.static_regions import Stillness, at_rest
+from vs_videoinr.networks.warpinr.static_regions import StaticRegions, static_mask
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _other(both: Tensor) -> Tensor:
     return both.roll(both.shape[0] // 2, 0)
 
 
-def _pair_motion(frame0: Tensor, frame1: Tensor, flow: Tensor, static: Stillness, exposure: Exposure) -> PairMotion:
+def _pair_motion(frame0: Tensor, frame1: Tensor, flow: Tensor, static: StaticRegions, exposure: Exposure) -> PairMotion:
     """What a pair's neighbours are told: `flow` (2B, 2, h, w) in both directions, of which the pair has (h, w)."""
     flow01, flow10 = flow.contiguous().chunk(2)
     textureless, changes = static.reach > static.rest, static.reach == 0
@@ -185,20 +185,20 @@ class WarpINR(Network):
         frame0, frame1 = self.checked_frames(frame0, frame1)
         batch = frame0.shape[0]
         exposure, static = self._exposure(frame0, frame1), self._static_regions(frame0, frame1)
-        matched = _both(*exposure.alike(frame0, frame1))
+        matched = _both(*exposure.match(frame0, frame1))
         levels, flows, state = self._flow_levels(matched)
         reach = torch.cat((static.reach, static.reach))
-        flow = flows[-1] * (1 - at_rest(reach, flows[-1]))
+        flow = flows[-1] * (1 - static_mask(reach, flows[-1]))
         motion = _pair_motion(frame0, frame1, flow, static, exposure)
 
         def transformed_maps(way: int) -> tuple[Tensor, Tensor]:
-            one, other = (transform(frame, way) for frame in exposure.alike(frame0, frame1))
+            one, other = (transform(frame, way) for frame in exposure.match(frame0, frame1))
             return self._maps_of(one, other, transform_flow(torch.cat((motion.flow01, motion.flow10)), way))
 
         maps = self._maps(matched, levels[0], state, flow, batch)
         flow = flow + self.flow_out(maps).float()
         flows.append(flow)
-        flow = flow * (1 - at_rest(reach, flow))
+        flow = flow * (1 - static_mask(reach, flow))
         field = WarpField(
             self.decoder,
             (maps[:batch].contiguous(), maps[batch:].contiguous()),
@@ -228,13 +228,13 @@ class WarpINR(Network):
         """See `Network.estimate_motion`."""
         frame0, frame1 = self.checked_frames(frame0, frame1)
         exposure, static = self._exposure(frame0, frame1), self._static_regions(frame0, frame1)
-        flow = self._flow_levels(_both(*exposure.alike(frame0, frame1)))[1][-1]
+        flow = self._flow_levels(_both(*exposure.match(frame0, frame1)))[1][-1]
         reach = torch.cat((static.reach, static.reach))
-        return _pair_motion(frame0, frame1, flow * (1 - at_rest(reach, flow)), static, exposure)
+        return _pair_motion(frame0, frame1, flow * (1 - static_mask(reach, flow)), static, exposure)
 
     def flow_levels(self, frame0: Tensor, frame1: Tensor) -> list[Tensor]:
         """Return the flows of `encode_with_flows` without what follows them, for training the motion alone."""
-        return self._flow_levels(_both(*self._exposure(frame0, frame1).alike(frame0, frame1)))[1]
+        return self._flow_levels(_both(*self._exposure(frame0, frame1).match(frame0, frame1)))[1]
 
     def _uses(self, stage: Stage) -> bool:
         return stage not in self.config.without
@@ -242,8 +242,8 @@ class WarpINR(Network):
     def _exposure(self, frame0: Tensor, frame1: Tensor) -> Exposure:
         return Exposure.between(frame0, frame1) if self._uses(Stage.EXPOSURE) else Exposure.equal(frame0)
 
-    def _static_regions(self, frame0: Tensor, frame1: Tensor) -> Stillness:
-        return Stillness.between(frame0, frame1, colour=self._uses(Stage.STATIC_COLOUR))
+    def _static_regions(self, frame0: Tensor, frame1: Tensor) -> StaticRegions:
+        return StaticRegions.between(frame0, frame1, colour=self._uses(Stage.STATIC_COLOUR))
 
     def _maps(self, this: Tensor, level: Tensor, state: Tensor, flow: Tensor, apart: int) -> Tensor:
         """Feature maps of frames `this`, which move by `flow`, from what pyramid and estimator tell.

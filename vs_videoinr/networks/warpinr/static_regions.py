@@ -9,19 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STILL = 0.5 / 255  # two frames that differ by less in a pixel are taken to rest there
-BLANK = 1.5 / 255  # what differs by less around a place shows nothing there that could be followed
-BLOCK = 4  # pixels a side of the squares of which that is told
-EDGE = 2  # pixels beside bars that may be mixed with them
-GRAIN = 8  # pixels a side of the squares over which grain is evened out
-PIECE = 64  # pixels of a row, or a column, over which it is
-MAX_BAR_CONTRAST = 3 / 255  # of these pieces, and by how much they may change
+MAX_STATIC_CHANGE = 0.5 / 255  # of a pixel that rests between two frames
+MAX_BLANK_CONTRAST = 1.5 / 255  # around a place that shows nothing that could be followed
+BLOCK_PX = 4  # side of the squares of which that is told
+BAR_EDGE_PX = 2  # beside a bar, where it may be mixed with the picture
+GRAIN_BLOCK_PX = 8  # side of the squares over which grain is averaged
+BAR_PIECE_PX = 64  # of a row or column of a bar over which it is
+MAX_BAR_CONTRAST = 3 / 255  # between these pieces, and between two frames
 MIN_CONTRAST = 2 / 255  # of those squares, in a frame that shows anything
 MIN_CONTRAST_RATIO = 0.25  # of a frame to the other one, if both show anything
-FAR = 64  # pixels: what moves farther than about that is not found
+MAX_MOTION_PX = 64  # what moves farther than about that is not found
 
 
-def _square(values: Tensor, reach: int) -> Tensor:
+def _square_maximum(values: Tensor, reach: int) -> Tensor:
     """Maxima over the square of `reach` around each place: a row's maxima of columns' maxima."""
     row = F.max_pool2d(values, (1, 2 * reach + 1), stride=1, padding=(0, reach))
     return F.max_pool2d(row, (2 * reach + 1, 1), stride=1, padding=(reach, 0))
@@ -34,21 +34,21 @@ def static_bars(frame0: Tensor, frame1: Tensor) -> Tensor:
     them goes what is next to them, which may be a mixture of bar and picture.
     """
     bars = torch.zeros_like(frame0[:, :1], dtype=torch.bool)
-    for across, along, piece in ((3, 2, (1, PIECE)), (2, 3, (PIECE, 1))):
+    for across, along, piece in ((3, 2, (1, BAR_PIECE_PX)), (2, 3, (BAR_PIECE_PX, 1))):
         a, b = (F.avg_pool2d(frame.float(), piece, ceil_mode=True) for frame in (frame0, frame1))
         contrast = a.amax(across, keepdim=True) - a.amin(across, keepdim=True)
         change = (a - b).abs().amax(across, keepdim=True)
         calm = (torch.maximum(contrast, change).amax(1, keepdim=True) < MAX_BAR_CONTRAST).int()
         bars |= (calm.cumprod(along) + calm.flip(along).cumprod(along).flip(along)).bool()
-    return _square(bars.float(), EDGE) > 0
+    return _square_maximum(bars.float(), BAR_EDGE_PX) > 0
 
 
 def reach_of_rest(frame0: Tensor, frame1: Tensor) -> Tensor:
     """How far around each pixel nothing changes between the frames: (B, 1, h, w), one of 0, 1, 4, 16, infinity."""
     change = (frame0 - frame1).abs().amax(1, keepdim=True).float()
-    rest = torch.where(change.amax((2, 3), keepdim=True) < STILL, math.inf, torch.zeros_like(change))
+    rest = torch.where(change.amax((2, 3), keepdim=True) < MAX_STATIC_CHANGE, math.inf, torch.zeros_like(change))
     for reach in (1, 4, 16):
-        rest = torch.where(_square(change, reach) < STILL, rest.clamp_min(reach), rest)
+        rest = torch.where(_square_maximum(change, reach) < MAX_STATIC_CHANGE, rest.clamp_min(reach), rest)
     return rest
 
 
@@ -61,12 +61,12 @@ def reach_of_colour(frames: Tensor, ignored: Tensor | None = None) -> Tensor:
     both = torch.cat((frames.float(), -frames.float()), 1)
     if ignored is not None:
         both = both.masked_fill(ignored, -math.inf)
-    extremes = F.max_pool2d(both, BLOCK, ceil_mode=True)
+    extremes = F.max_pool2d(both, BLOCK_PX, ceil_mode=True)
     reach = torch.zeros_like(extremes[:, :1])
-    for blocks in (1, 4, FAR // BLOCK):
-        highest, lowest = _square(extremes, blocks).chunk(2, 1)
-        reach = torch.where((highest + lowest).amax(1, keepdim=True) < BLANK, blocks * BLOCK, reach)
-    return F.interpolate(reach, scale_factor=BLOCK, mode="nearest")[..., :height, :width]
+    for blocks in (1, 4, MAX_MOTION_PX // BLOCK_PX):
+        highest, lowest = _square_maximum(extremes, blocks).chunk(2, 1)
+        reach = torch.where((highest + lowest).amax(1, keepdim=True) < MAX_BLANK_CONTRAST, blocks * BLOCK_PX, reach)
+    return F.interpolate(reach, scale_factor=BLOCK_PX, mode="nearest")[..., :height, :width]
 
 
 def one_is_empty(frame0: Tensor, frame1: Tensor, bars: Tensor) -> Tensor:
@@ -74,10 +74,10 @@ def one_is_empty(frame0: Tensor, frame1: Tensor, bars: Tensor) -> Tensor:
 
     What is there where `bars` (B, 1, h, w) is true does not count.
     """
-    counts = F.avg_pool2d((~bars).float(), GRAIN, ceil_mode=True)
+    counts = F.avg_pool2d((~bars).float(), GRAIN_BLOCK_PX, ceil_mode=True)
     contrasts = []
     for frame in (frame0, frame1):
-        colours = F.avg_pool2d(frame.float() * ~bars, GRAIN, ceil_mode=True) / counts.clamp_min(1e-6)
+        colours = F.avg_pool2d(frame.float() * ~bars, GRAIN_BLOCK_PX, ceil_mode=True) / counts.clamp_min(1e-6)
         total = counts.sum((2, 3), keepdim=True).clamp_min(1e-6)
         mean = (colours * counts).sum((2, 3), keepdim=True) / total
         variance = ((colours - mean).square() * counts).sum((2, 3), keepdim=True) / total
@@ -87,7 +87,7 @@ def one_is_empty(frame0: Tensor, frame1: Tensor, bars: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Stillness:
+class StaticRegions:
     """What is known of a pair of frames without knowing its motion."""
 
     rest: Tensor  # (B, 1, h, w): see reach_of_rest
@@ -95,7 +95,7 @@ class Stillness:
     blank: Tensor  # (2B, 1, h, w) bool: where each frame is of one colour
 
     @classmethod
-    def between(cls, frame0: Tensor, frame1: Tensor, colour: bool = True) -> Stillness:
+    def between(cls, frame0: Tensor, frame1: Tensor, colour: bool = True) -> StaticRegions:
         """What there is to know of two frames (B, 3, h, w); without `colour`, where nothing changes and no more.
 
         There is nothing to follow where both frames are of one colour each; or where one of them is as far as motion
@@ -108,12 +108,12 @@ class Stillness:
         one_colour, bars = reach_of_colour(frames), static_bars(frame0, frame1)
         inside = reach_of_colour(frames, torch.cat((bars, bars))) if bars.any() else one_colour
         first, second = inside.chunk(2)
-        empty = (torch.maximum(first, second) >= FAR) | one_is_empty(frame0, frame1, bars)
+        empty = (torch.maximum(first, second) >= MAX_MOTION_PX) | one_is_empty(frame0, frame1, bars)
         nothing = torch.where(empty, math.inf, torch.minimum(first, second))
         return cls(rest, torch.maximum(rest, nothing), one_colour > 0)
 
 
-def at_rest(reach: Tensor, motion: Tensor) -> Tensor:
+def static_mask(reach: Tensor, motion: Tensor) -> Tensor:
     """Where nothing changes, or can be seen to move, as far around as `motion` leads: (B, 1, h, w) in [0, 1].
 
     A still picture stays exactly still, while what hurries across it between the frames keeps its longer motion.
