@@ -24,4 +24,5 @@ ruff check .
 ruff format --check .
 clang-format --dry-run -Werror vs_videoinr/plugin/native/*.[ch]
 mypy
-pytest "$@"
+# A process per core: every test is one thread of many small calls.
+pytest -n auto --dist loadfile "$@"
