@@ -15,11 +15,11 @@ def main() -> int:
     """Run the stage that the command line names; return the exit status."""
     parser = command("reliability", __doc__)
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
-    soak = stages.add_parser("soak", help="random seeks and straight stretches")
-    soak.add_argument("--minutes", type=float, default=60)
-    reloads = stages.add_parser("reloads", help="reloads in VSView and VSPreview")
-    reloads.add_argument("--count", type=int, default=50)
-    for stage in (soak, reloads):
+    seeks = stages.add_parser("soak", help="random seeks and straight stretches")
+    seeks.add_argument("--minutes", type=float, default=60)
+    previewers = stages.add_parser("reloads", help="reloads in VSView and VSPreview")
+    previewers.add_argument("--count", type=int, default=50)
+    for stage in (seeks, previewers):
         stage.add_argument("--model", default="lite", help="name or path (default: lite)")
     stages.add_parser("abandon", help="what a long frame takes, and how soon it is left")
     stages.add_parser("sanitizers", help="the native part under AddressSanitizer and ThreadSanitizer")
@@ -27,13 +27,13 @@ def main() -> int:
 
     # Each stage imports only what it needs: previewers and sanitizers run in processes of their own.
     if options.stage == "soak":
-        from scripts.reliability.soak import run
+        from scripts.reliability import soak
 
-        lines, good = run(options.minutes, options.model)
+        lines, good = soak.run(options.minutes, options.model)
     elif options.stage == "reloads":
-        from scripts.reliability.reloads import run as reload
+        from scripts.reliability import reloads
 
-        lines, good = reload(options.count, options.model)
+        lines, good = reloads.run(options.count, options.model)
     elif options.stage == "abandon":
         from scripts.reliability import abandon
 

@@ -21,7 +21,7 @@ from vs_videoinr.networks.videoinr.network import VideoINRConfig
 
 
 class Gaps:
-    """Times between checks."""
+    """The longest time between two checks, in seconds."""
 
     def __init__(self) -> None:
         self.last = time.perf_counter()
@@ -43,13 +43,13 @@ def gaps() -> Iterator[Gaps]:
         found.check()
 
 
-def _forget_most_memory() -> None:
-    """Let `_most_memory` begin anew."""
+def _reset_peak_memory() -> None:
+    """Let `_peak_memory_gb` begin anew."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def _most_memory() -> float:
-    """GB that this process had at most since the last `_forget_most_memory`."""
+def _peak_memory_gb() -> float:
+    """GB that this process had at most since the last `_reset_peak_memory`."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
     return int(line.split()[1]) * 1024 / 1e9
 
@@ -60,14 +60,14 @@ def measure(network: Network, size: tuple[int, int], factor: int) -> str:
     shapes = F.interpolate(torch.rand(1, 3, height // 8, width // 8), size=(height + 6, width + 6), mode="bicubic")
     first, second, third = (shapes[..., 3 * n : 3 * n + height, n : n + width].contiguous() for n in range(3))
     after = network.estimate_motion(second, third)
-    _forget_most_memory()
+    _reset_peak_memory()
     with gaps() as encoding:
         start = time.perf_counter()
         field = network.encode(first, second)
         encode = time.perf_counter() - start
-    to_encode = _most_memory()
+    to_encode = _peak_memory_gb()
     field = field.with_neighbours(None, after)
-    _forget_most_memory()
+    _reset_peak_memory()
     with gaps() as sampling:
         start = time.perf_counter()
         field.sample(0.5, (height * factor, width * factor), check=sampling.check)
@@ -75,7 +75,7 @@ def measure(network: Network, size: tuple[int, int], factor: int) -> str:
     longest = max(encoding.longest, sampling.longest)
     return (
         f"{width}x{height} to {width * factor}x{height * factor} | {encode:.1f} s, {to_encode:.1f} GB | "
-        f"{sample:.1f} s, {_most_memory():.1f} GB | {longest:.2f} s"
+        f"{sample:.1f} s, {_peak_memory_gb():.1f} GB | {longest:.2f} s"
     )
 
 

@@ -12,7 +12,7 @@ import venv
 from pathlib import Path
 
 from scripts import ROOT
-from scripts.reliability import measure
+from scripts.reliability import resources
 
 #: VSPreview needs versions of its own (2026: none of it works with vsjetpack 2).
 VSPREVIEW = ROOT / ".venvs" / "vspreview"
@@ -43,8 +43,8 @@ def python_of(previewer: str) -> Path:
     return python
 
 
-def session(previewer: str, script: Path, reloads: int, picture: Path, home: Path) -> list[measure.Sample]:
-    """Run the session of a previewer, with nothing of the user's own settings; raises with what it said if it fails."""
+def session(previewer: str, script: Path, reloads: int, picture: Path, home: Path) -> list[resources.Sample]:
+    """Run the session of a previewer, with nothing of the user's own settings; raises with its output if it fails."""
     run = home / "run"
     run.mkdir(mode=0o700, exist_ok=True)
     variables = os.environ | {
@@ -58,10 +58,10 @@ def session(previewer: str, script: Path, reloads: int, picture: Path, home: Pat
     program = f"scripts.reliability.{previewer.lower()}_session"
     command: list[str | Path] = [python_of(previewer), "-m", program, script, str(reloads), picture]
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
-    said = done.stdout + done.stderr
-    if done.returncode != 0 or "still in use" in said:
-        raise RuntimeError(f"{previewer} ended with {done.returncode}:\n{said}")
-    return [measure.Sample(*values) for values in json.loads(done.stdout.splitlines()[-1])]
+    output = done.stdout + done.stderr
+    if done.returncode != 0 or "still in use" in output:
+        raise RuntimeError(f"{previewer} ended with {done.returncode}:\n{output}")
+    return [resources.Sample(*values) for values in json.loads(done.stdout.splitlines()[-1])]
 
 
 def run(reloads: int, model: str) -> tuple[list[str], bool]:
@@ -74,7 +74,7 @@ def run(reloads: int, model: str) -> tuple[list[str], bool]:
             script.write_text(SCRIPT.format(model=model), encoding="utf-8")
             samples = session(previewer, script, reloads, Path(folder, "window.png"), Path(folder))
         counted = [(f"reloads in {previewer}", str(k + 1)) for k in range(reloads)]
-        lines += ["", *measure.table(samples, counted, rows=6), "", measure.verdict(samples)]
-        flat = flat and not measure.complaints(samples)
+        lines += ["", *resources.table(samples, counted, rows=6), "", resources.verdict(samples)]
+        flat = flat and not resources.growths(samples)
         print(*lines[-9:], sep="\n", flush=True)
     return lines, flat

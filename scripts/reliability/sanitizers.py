@@ -18,7 +18,7 @@ from vs_videoinr.networks.videoinr.network import VideoINR, VideoINRConfig
 from vs_videoinr.networks.warpinr.network import WarpINR, WarpINRConfig
 from vs_videoinr.weights import library
 
-OURS = "videoinr.c"
+OURS = "plugin/native/"  # where the files are of which a frame makes a report one about our code
 
 #: Only ours is built with it: without these, what other libraries do would end the process or fill the log.
 OPTIONS = {
@@ -28,7 +28,7 @@ OPTIONS = {
 RUNTIME = {"address": "libasan.so", "thread": "libtsan.so"}
 
 
-def built(sanitizer: str, folder: Path) -> Path:
+def build(sanitizer: str, folder: Path) -> Path:
     """Build the native library with a sanitizer."""
     command: list[str | Path] = [sys.executable, "setup.py", "--quiet", "build_ext"]
     command += ["--build-lib", folder, "--build-temp", folder / "objects"]
@@ -43,16 +43,16 @@ def reports(log: str) -> list[str]:
     return [part for part in parts if re.search(r"WARNING: ThreadSanitizer|ERROR: AddressSanitizer|leak of", part)]
 
 
-def watched(sanitizer: str, models: list[str], folder: Path) -> tuple[str, list[str]]:
-    """Run the workload; a row of the table, and the reports in which our code stands."""
-    library = built(sanitizer, folder)
-    found = subprocess.run(
+def run_workload(sanitizer: str, models: list[str], folder: Path) -> tuple[str, list[str]]:
+    """Run the workload under a sanitizer; a row of the table, and the reports about our code."""
+    library = build(sanitizer, folder)
+    runtime = subprocess.run(
         ["cc", f"-print-file-name={RUNTIME[sanitizer]}"], check=True, capture_output=True, text=True
     ).stdout.strip()
     name, options = OPTIONS[sanitizer]
     log = folder / "log"
     variables = os.environ | {
-        "LD_PRELOAD": found,
+        "LD_PRELOAD": runtime,
         name: f"{options}:log_path={log}",
         "PYTHONMALLOC": "malloc",
         "OMP_NUM_THREADS": "1",
@@ -62,11 +62,11 @@ def watched(sanitizer: str, models: list[str], folder: Path) -> tuple[str, list[
     command += ["-m", "scripts.reliability.workload", str(library), *models]
     start = time.monotonic()
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
-    said = "\n".join(path.read_text(errors="replace") for path in folder.glob("log.*"))
-    everything = reports(said)
+    logs = "\n".join(path.read_text(errors="replace") for path in folder.glob("log.*"))
+    everything = reports(logs)
     ours = [report for report in everything if OURS in report]
     if not ours and (done.returncode, done.stdout) != (0, "done\n"):  # AddressSanitizer ends it at the first report
-        raise RuntimeError(f"the workload ended with {done.returncode}:\n{done.stdout}{done.stderr}{said}")
+        raise RuntimeError(f"the workload ended with {done.returncode}:\n{done.stdout}{done.stderr}{logs}")
     row = f"| {sanitizer} | {time.monotonic() - start:.0f} s | {len(everything) - len(ours)} | {len(ours)} |"
     return row, ours
 
@@ -75,15 +75,15 @@ def run() -> tuple[list[str], bool]:
     """Both sanitizers; the section's lines, and whether nothing was found."""
     torch.manual_seed(1)
     networks = {
-        "minding": WarpINR(WarpINRConfig(levels=(4, 4), hidden=4, radius=1, width=8, blocks=1, fusion_channels=4)),
+        "warpinr": WarpINR(WarpINRConfig(levels=(4, 4), hidden=4, radius=1, width=8, blocks=1, fusion_channels=4)),
         "published": VideoINR(VideoINRConfig(4, 2, 1, 1, 4, (8,), (8,), (8,))),
     }
-    lines = ["| sanitizer | workload took | reports elsewhere | reports with `videoinr.c` |", "|---|---|---|---|"]
+    lines = ["| sanitizer | workload took | reports elsewhere | reports about our code |", "|---|---|---|---|"]
     wrong: list[str] = []
     for sanitizer in OPTIONS:
         with tempfile.TemporaryDirectory() as folder:
             models = [str(library.save(net, Path(folder), name).weights) for name, net in networks.items()]
-            row, ours = watched(sanitizer, models, Path(folder))
+            row, ours = run_workload(sanitizer, models, Path(folder))
         lines.append(row)
         wrong += ours
     print(*wrong, sep="\n\n", file=sys.stderr)

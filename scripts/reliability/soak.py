@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import vapoursynth as vs
 
 from scripts import ROOT
-from scripts.reliability import measure
+from scripts.reliability import resources
 
 CLIP = ROOT / "tests" / "data" / "bunny.mp4"
 SAMPLES = 60  # in a run, however long it is
-AHEAD = 4  # frames on their way at a time
+FRAMES_IN_FLIGHT = 4
 
 
 def wanted(length: int, chance: random.Random) -> Iterator[int]:
@@ -32,9 +32,9 @@ def run(minutes: float, model: str) -> tuple[list[str], bool]:
     clip = core.std.Loop(clip, times=1000)  # so long that hardly a frame is asked for twice
     upscaled = core.videoinr.Upscale(clip, scale=1.5, fps_num=60, model=model, device="cpu")
     frames = wanted(upscaled.num_frames, random.Random(1))
-    waiting = deque(upscaled.get_frame_async(next(frames)) for _ in range(AHEAD))
+    waiting = deque(upscaled.get_frame_async(next(frames)) for _ in range(FRAMES_IN_FLIGHT))
     start = time.monotonic()
-    samples: list[measure.Sample] = []
+    samples: list[resources.Sample] = []
     counted: list[tuple[str, str]] = []
     done = 0
     while len(samples) < SAMPLES:
@@ -43,13 +43,14 @@ def run(minutes: float, model: str) -> tuple[list[str], bool]:
         done += 1
         passed = time.monotonic() - start
         if passed >= (len(samples) + 1) * minutes * 60 / SAMPLES:
-            samples.append(measure.take())
+            samples.append(resources.sample())
             counted.append(("time, frames", f"{passed / 60:.1f} min, {done}"))
             print(counted[-1][1], *samples[-1][1:], flush=True)
     for future in waiting:
         future.result().close()
     about = (
         f'`Upscale(scale=1.5, fps_num=60, model="{model}")` of `tests/data/bunny.mp4` at 192x108 for {minutes:g} '
-        f"minutes, {AHEAD} frames on their way at a time: {done} frames."
+        f"minutes, {FRAMES_IN_FLIGHT} frames on their way at a time: {done} frames."
     )
-    return [about, "", *measure.table(samples, counted), "", measure.verdict(samples)], not measure.complaints(samples)
+    lines = [about, "", *resources.table(samples, counted), "", resources.verdict(samples)]
+    return lines, not resources.growths(samples)

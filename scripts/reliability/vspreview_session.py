@@ -19,12 +19,12 @@ from vspreview import init
 from vspreview.core.vsenv import get_current_environment, set_vsengine_loop
 from vspreview.main import MainWindow
 
-from scripts.reliability import measure
+from scripts.reliability import resources
 
-AHEAD = 8  # frames on their way
+FRAMES_IN_FLIGHT = 8
 
 
-def session(window: Any, reloads: int, picture: Path) -> list[measure.Sample]:
+def session(window: Any, reloads: int, picture: Path) -> list[resources.Sample]:
     """Look around, then reload; return what the process holds after each reload."""
     for n in (5, 200, 17, 100):
         window.switch_frame(n)
@@ -33,7 +33,7 @@ def session(window: Any, reloads: int, picture: Path) -> list[measure.Sample]:
     samples = []
     for _ in range(reloads):
         clip = window.current_output.prepared.clip
-        waiting = [clip.get_frame_async(n) for n in range(50, 50 + AHEAD)]
+        waiting = [clip.get_frame_async(n) for n in range(50, 50 + FRAMES_IN_FLIGHT)]
         del clip
         reload(window)
         failed = [str(future.exception()) for future in waiting if future.exception()]
@@ -41,7 +41,7 @@ def session(window: Any, reloads: int, picture: Path) -> list[measure.Sample]:
         del waiting
         window.switch_frame(42)
         QApplication.processEvents()
-        samples.append(measure.take())
+        samples.append(resources.sample())
         faulthandler.dump_traceback_later(120, exit=True)
     return samples
 
@@ -61,7 +61,7 @@ def reload(window: Any) -> None:
         window.reload_script()
 
 
-def main(script: Path, reloads: int, picture: Path) -> list[measure.Sample]:
+def main(script: Path, reloads: int, picture: Path) -> list[resources.Sample]:
     """What vspreview's own main does, but for the event loop."""
     init.main.app = QApplication([])
     set_vsengine_loop()

@@ -1,7 +1,8 @@
 """A script is opened in VSView, looked at, and reloaded with frames on their way. Run in a process of its own.
 
-Arguments: the script, how many reloads, and where to save a picture of the window. Writes a line of JSON: a
-`measure.Sample` after each reload. Ends with os._exit, because Qt's threads would wait for a failed assertion for ever.
+Arguments: the script, how many reloads, and where to save a picture of the window. Writes a line of JSON: what the
+process holds (`resources.Sample`) after each reload. Ends with os._exit, because Qt's threads would wait for a failed
+assertion for ever.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from PySide6.QtCore import QCoreApplication, QEvent
 from vsview.app.main import Application, MainWindow
 from vsview.app.plugins.manager import PluginManager
 
-from scripts.reliability import measure
+from scripts.reliability import resources
 
-AHEAD = 8  # frames on their way
+FRAMES_IN_FLIGHT = 8
 
 
 def wait(app: Any, done: Any, what: str, seconds: float = 100) -> None:
@@ -33,7 +34,7 @@ def wait(app: Any, done: Any, what: str, seconds: float = 100) -> None:
         time.sleep(0.005)
 
 
-def session(script: Path, reloads: int, picture: Path) -> list[measure.Sample]:
+def session(script: Path, reloads: int, picture: Path) -> list[resources.Sample]:
     """Look around, then reload; return what the process holds after each reload."""
     app = Application([], no_settings=True)
     PluginManager.load()
@@ -62,7 +63,7 @@ def session(script: Path, reloads: int, picture: Path) -> list[measure.Sample]:
         shown = workspace.outputs_manager.current_voutput
         assert shown is not None
         clip = shown.prepared_clip
-        waiting = [clip.get_frame_async(n) for n in range(50, 50 + AHEAD)]
+        waiting = [clip.get_frame_async(n) for n in range(50, 50 + FRAMES_IN_FLIGHT)]
         del clip
         reloading = workspace.reload_content()
         wait(app, reloading.done, "the reload")
@@ -73,7 +74,7 @@ def session(script: Path, reloads: int, picture: Path) -> list[measure.Sample]:
         del waiting
         seek(42)
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
-        samples.append(measure.take())
+        samples.append(resources.sample())
         faulthandler.dump_traceback_later(120, exit=True)
     return samples
 

@@ -1,6 +1,6 @@
 """What the sanitizers watch: every path of the native part, from several threads at once.
 
-Arguments: the native library, and two models: one that minds a pair's neighbours, and one that does not. Run in a
+Arguments: the native library, and two models: one that uses a pair's neighbours, and one that does not. Run in a
 process of its own; prints "done".
 """
 

@@ -14,6 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -41,9 +42,11 @@ class Trainer:
         self.config, self.run, self.device = config, run, device
         run.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
+        if config.precision not in ("bf16", "float32"):
+            raise SystemExit(f"precision should be bf16 or float32, not {config.precision}")
         self.net = new_network(config).to(device).to(memory_format=torch.channels_last)
         if config.start:
-            self.start_from(load_file(config.start))
+            self.start_from(load_start(config.start))
         self.learning = [name for name, _ in self.net.named_parameters() if name.startswith(tuple(config.learn))]
         self.ema = copy.deepcopy(self.net).requires_grad_(False)
         self.optimiser = Optimiser(self.net, config.rate, config.motion_rate)
@@ -245,6 +248,14 @@ def new_network(config: Config) -> WarpINR:
     if unknown := sorted(config.network.keys() - known):
         raise SystemExit(f"there is no setting network.{unknown[0]}; there are {', '.join(known)}")
     return WarpINR(WarpINR.Config(**config.network))
+
+
+def load_start(path: str) -> dict[str, Tensor]:
+    """The weights in a file; ends the script with a sentence if there are none."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise SystemExit(f"start: {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def rate_factor(done: float, constant: float) -> float:

@@ -72,7 +72,7 @@ def test_settings_are_those_of_a_file_without_a_base(write: Path) -> None:
         ("- rate", "should be a mapping of settings"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_sentence(settings: str, message: str, write: Path) -> None:
+def test_a_mistake_is_refused_in_a_sentence(settings: str, message: str, write: Path) -> None:
     based = settings if settings.startswith(("base", "-")) else f"base: {BASE}\n{settings}"
     write.write_text(based)
     with pytest.raises(SystemExit, match=re.escape(message)) as refused:
@@ -80,7 +80,7 @@ def test_what_is_wrong_is_said_in_a_sentence(settings: str, message: str, write:
     assert "\n" not in str(refused.value)
 
 
-def test_what_is_missing_is_named(write: Path) -> None:
+def test_a_missing_setting_is_named(write: Path) -> None:
     write.write_text(re.sub(r"(?m)^  drawn:.*\n", "", BASE.read_text()))
     with pytest.raises(SystemExit, match=r"own\.yaml: data\.drawn is missing"):
         load(write)

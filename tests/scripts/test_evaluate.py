@@ -95,7 +95,7 @@ def test_a_perfect_method_is_perfect_and_a_late_one_is_not(frames: NDArray[np.ui
     assert min(scores["flicker"]) > 1
 
 
-def test_scores_are_told_apart_by_time(frames: NDArray[np.uint8]) -> None:
+def test_scores_are_kept_apart_by_time(frames: NDArray[np.uint8]) -> None:
     made = frames.copy()
     made[2::4] ^= 1  # half-way
     made[1::4] ^= 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -126,3 +127,28 @@ def test_a_deeper_network_begins_where_a_shallower_one_ended(train: Train) -> No
     assert not torch.equal(before, features)
     torch.testing.assert_close(after, before, atol=1e-4, rtol=0)
     assert [library.load(path).config.self_ensemble for path in (shallow, deep)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"architecture": "videoinr"}, "architecture videoinr cannot be trained, only warpinr"),
+        ({"network": {"widht": 8}}, "there is no setting network.widht; there are levels, hidden, "),
+        ({"precision": "fp16"}, "precision should be bf16 or float32, not fp16"),
+        ({"start": "none.safetensors"}, "start: none.safetensors cannot be read: No such file or directory"),
+        ({"start": "README.md"}, "start: README.md cannot be read: "),
+        (
+            {"data": {"shares": {"panns": 1}}},
+            "there is no source of batches called 'panns': give shares to photographs,",
+        ),
+        ({"data": {"photos": "tests/data"}}, "there are no photographs (*.jpg) in tests/data"),
+        ({"data": {"val": "docs"}}, "there are no validation clips (*.mp4) of at least three frames"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_in_a_sentence(
+    settings: dict[str, object], message: str, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit, match=re.escape(message)) as refused:
+        train("refused", 1, **settings)
+    assert "\n" not in str(refused.value)

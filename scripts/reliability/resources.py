@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 #: How much the memory may grow from the middle third of a run to the last. Leaks do not stay below it: it is one
 #: 1080p frame in single precision, or 50 KB a reload.
-MOST_GROWTH = 25 << 20
+MAX_GROWTH_BYTES = 25 << 20
 
 
 class Sample(NamedTuple):
@@ -25,8 +25,8 @@ class Sample(NamedTuple):
     workers: int  # of the plugin's
 
 
-def take() -> Sample:
-    """Look at this process."""
+def sample() -> Sample:
+    """What this process holds now."""
     memory = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     handles = sum(1 for _ in Path("/proc/self/fd").iterdir())
     threads = sum(1 for _ in Path("/proc/self/task").iterdir())
@@ -34,22 +34,25 @@ def take() -> Sample:
     return Sample(time.monotonic(), memory, handles, threads, workers)
 
 
-def growth(samples: Sequence[Sample]) -> int:
-    """Bytes by which the median of the last third is above that of the third before it; the first third warms up."""
+def _thirds(samples: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """The middle third of a run and the last; the first warms up."""
     third = len(samples) // 3
-    middle, last = samples[third : 2 * third], samples[2 * third :]
+    return samples[third : 2 * third], samples[2 * third :]
+
+
+def memory_growth(samples: Sequence[Sample]) -> int:
+    """Bytes by which the median of the last third is above that of the third before it."""
+    middle, last = _thirds(samples)
     return round(statistics.median(s.memory for s in last) - statistics.median(s.memory for s in middle))
 
 
-def complaints(samples: Sequence[Sample]) -> list[str]:
-    """What is not flat."""
-    third = len(samples) // 3
-    middle, last = samples[third : 2 * third], samples[2 * third :]
+def growths(samples: Sequence[Sample]) -> list[str]:
+    """What is not flat, in words."""
     found = []
-    if growth(samples) > MOST_GROWTH:
-        found.append(f"memory grew by {growth(samples) / 1e6:.1f} MB")
+    if memory_growth(samples) > MAX_GROWTH_BYTES:
+        found.append(f"memory grew by {memory_growth(samples) / 1e6:.1f} MB")
     for what in ("handles", "threads", "workers"):
-        before, after = (max(getattr(s, what) for s in part) for part in (middle, last))
+        before, after = (max(getattr(s, what) for s in part) for part in _thirds(samples))
         if after > before:
             found.append(f"{what} grew from {before} to {after}")
     return found
@@ -70,6 +73,6 @@ def table(samples: Sequence[Sample], counted: Sequence[tuple[str, str]], rows: i
 
 def verdict(samples: Sequence[Sample]) -> str:
     """The sentence under the table."""
-    wrong = complaints(samples)
-    grown = f"memory from the middle third to the last: {growth(samples) / 1e6:+.1f} MB"
-    return f"NOT flat: {'; '.join(wrong)}." if wrong else f"Flat: {grown}; files and threads no more than before."
+    found = growths(samples)
+    grown = f"memory from the middle third to the last: {memory_growth(samples) / 1e6:+.1f} MB"
+    return f"NOT flat: {'; '.join(found)}." if found else f"Flat: {grown}; files and threads no more than before."
