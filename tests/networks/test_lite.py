@@ -117,9 +117,9 @@ def test_a_fade_goes_on_to_its_end(
     clip = core.std.Splice(
         [film[n].std.Expr(f"x {colour} - {share} * {colour} +") for n, share in enumerate(shares)]
     ).std.CropAbs(96, 64, left=40, top=30)
+    clip = grainy(clip, grain)
     if barred:
         clip = clip.std.Crop(top=8, bottom=8).std.AddBorders(top=8, bottom=8)
-    clip = grainy(clip, grain)
     moments = (0, 0.2, 0.5, 1)
     for source, first in ((clip, 2), (clip.std.Reverse(), 1), (clip[2:4], 0)):
         for scale in (1, 2):

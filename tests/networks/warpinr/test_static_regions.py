@@ -54,8 +54,8 @@ def test_bars_beside_a_picture_that_comes_out_of_white_change_nothing(grain: flo
     white = torch.ones(1, 3, 96, 128)
     picture = torch.nn.functional.interpolate(coarse, scale_factor=8) * 0.2 + 0.8
     for frame in (white, picture):
-        frame[..., :9, :] = frame[..., -9:, :] = 0
         frame += torch.randn(frame.shape, generator=generator) * grain
+        frame[..., :9, :] = frame[..., -9:, :] = 0
     for pair in ((white, picture), (picture, white)):
         assert bool((StaticRegions.between(*pair).reach == math.inf).all())
     moving = StaticRegions.between(picture, picture.roll(2, 3))

@@ -54,8 +54,8 @@ class Exposure:
 
         A fade leaves a share of the picture before one colour. Means tell that colour, and deviations the share; it is
         believed where it makes the sorted colours of both frames nearly the same, and most places more alike than they
-        were: what has come into a picture, or has gone, leaves most places as they are. Bars beside a picture do not
-        fade with it.
+        were: what has come into a picture, or has gone, leaves most places as they are. Black bars beside the picture
+        are left out.
         """
         barred = F.max_pool2d(static_bars(frame0, frame1).float(), BLOCK_PX, ceil_mode=True).flatten(2) > 0
         small = [

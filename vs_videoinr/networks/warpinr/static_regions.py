@@ -12,10 +12,10 @@ from torch import Tensor
 MAX_STATIC_CHANGE = 0.5 / 255  # of a pixel that rests between two frames
 MAX_BLANK_CONTRAST = 1.5 / 255  # around a place that shows nothing that could be followed
 BLOCK_PX = 4  # side of the squares of which that is told
+MAX_BAR_BRIGHTNESS = 12 / 255
+MAX_BAR_CHANGE = 3 / 255  # from frame to frame
 BAR_EDGE_PX = 2  # beside a bar, where it may be mixed with the picture
 GRAIN_BLOCK_PX = 8  # side of the squares over which grain is averaged
-BAR_PIECE_PX = 64  # of a row or column of a bar over which it is
-MAX_BAR_CONTRAST = 3 / 255  # between these pieces, and between two frames
 MIN_CONTRAST = 2 / 255  # of those squares, in a frame that shows anything
 MIN_CONTRAST_RATIO = 0.25  # of a frame to the other one, if both show anything
 MAX_MOTION_PX = 64  # what moves farther than about that is not found
@@ -28,18 +28,16 @@ def _square_maximum(values: Tensor, reach: int) -> Tensor:
 
 
 def static_bars(frame0: Tensor, frame1: Tensor) -> Tensor:
-    """Where two frames (B, 3, h, w) have bars along their borders that do not change, (B, 1, h, w) bool.
+    """Where two frames (B, 3, h, w) have black bars along their borders that do not change, (B, 1, h, w) bool.
 
-    Bars are of rows, or columns, of one colour each: black ones, above and below a film or beside it, as a rule. With
-    them goes what is next to them, which may be a mixture of bar and picture.
+    With the bars goes what is next to them, which may be a mixture of bar and picture.
     """
-    bars = torch.zeros_like(frame0[:, :1], dtype=torch.bool)
-    for across, along, piece in ((3, 2, (1, BAR_PIECE_PX)), (2, 3, (BAR_PIECE_PX, 1))):
-        a, b = (F.avg_pool2d(frame.float(), piece, ceil_mode=True) for frame in (frame0, frame1))
-        contrast = a.amax(across, keepdim=True) - a.amin(across, keepdim=True)
-        change = (a - b).abs().amax(across, keepdim=True)
-        calm = (torch.maximum(contrast, change).amax(1, keepdim=True) < MAX_BAR_CONTRAST).int()
-        bars |= (calm.cumprod(along) + calm.flip(along).cumprod(along).flip(along)).bool()
+    change = (frame0 - frame1).abs().amax(1, keepdim=True)
+    black = (torch.maximum(frame0, frame1).amax(1, keepdim=True) < MAX_BAR_BRIGHTNESS) & (change < MAX_BAR_CHANGE)
+    bars = torch.zeros_like(black)
+    for across, along in ((3, 2), (2, 3)):
+        line = black.all(across, keepdim=True).int()
+        bars |= (line.cumprod(along) + line.flip(along).cumprod(along).flip(along)).bool()
     return _square_maximum(bars.float(), BAR_EDGE_PX) > 0
 
 
@@ -100,7 +98,7 @@ class StaticRegions:
 
         There is nothing to follow where both frames are of one colour each; or where one of them is as far as motion
         can be found, as in a picture that comes out of black, or shows nothing but grain. What is found there instead
-        of motion can be anything. Bars beside the picture are none of it.
+        of motion can be anything. Black bars beside the picture are none of it.
         """
         rest, frames = reach_of_rest(frame0, frame1), torch.cat((frame0, frame1))
         if not colour:
