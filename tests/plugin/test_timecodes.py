@@ -111,7 +111,7 @@ def test_what_is_no_file_at_all(tmp_path: Path) -> None:
         "gone": "No such file or directory",
         "": "cannot be read: not a regular file" if os.name == "posix" else "cannot be read: Permission denied",
         "noise": "it is not text",
-        "nul\0": "embedded null byte",
+        "nul\0": "embedded null byte" if os.name == "posix" else "embedded null character",
     }
     if os.name == "posix":
         os.mkfifo(tmp_path / "pipe")
