@@ -334,7 +334,7 @@ def test_model_that_cannot_be_used(
     message: str,
 ) -> None:
     monkeypatch.setenv(catalogue.FOLDER_VARIABLE, str(tmp_path / "imported"))
-    if name == "/proc/self/mem" and not Path(name).exists():
+    if name == "/proc/self/mem" and not sys.platform.startswith("linux"):
         pytest.skip("needs a file that cannot be read")
     name = str(Path(name.format(folder=tmp_path))) if name else ""
     if contents is not None:
