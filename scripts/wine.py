@@ -55,7 +55,7 @@ TESTS = (
 #: those where Wine is not Windows: PyTorch's errors on damaged files end it, /sys is there, processes start slowly.
 SUITE = [
     "tests",
-    *(f"--ignore=tests/{name}" for name in ("networks", "model", "scripts", "test_packaging.py")),
+    *(f"--ignore=tests/{name}" for name in ("networks", "scripts", "test_packaging.py")),
     "-k",
     "not damage and not trunca and not hostile and not huge_pages and not quick and not abandoned",
 ]
