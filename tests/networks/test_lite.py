@@ -16,7 +16,7 @@ from vs_videoinr import from_state_dict, load
 from vs_videoinr.networks.videoinr.network import VideoINR as Published
 from vs_videoinr.networks.videoinr.network import VideoINRConfig
 
-pytestmark = pytest.mark.vpy("initial-core", "reloaded-core")
+pytestmark = pytest.mark.vpy("initial-core")
 
 BUNNY = "tests/data/bunny.mp4"
 

@@ -12,7 +12,7 @@ import vapoursynth as vs
 from tests.networks.test_lite import BUNNY, luma_psnr
 from vs_videoinr.weights import catalogue
 
-pytestmark = pytest.mark.vpy("initial-core", "reloaded-core")
+pytestmark = pytest.mark.vpy("initial-core")
 
 
 @pytest.fixture

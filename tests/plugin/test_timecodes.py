@@ -109,7 +109,9 @@ def test_what_is_no_file_at_all(tmp_path: Path) -> None:
     (tmp_path / "noise").write_bytes(bytes(range(256)))
     cases = {
         "gone": "No such file or directory",
-        "": "cannot be read: not a regular file" if os.name == "posix" else "cannot be read: Permission denied",
+        "": "cannot be read: a folder, not a regular file"
+        if os.name == "posix"
+        else "cannot be read: Permission denied",
         "noise": "it is not text",
         "nul\0": "embedded null byte" if os.name == "posix" else "embedded null character",
     }
