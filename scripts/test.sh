@@ -25,4 +25,4 @@ ruff format --check .
 clang-format --dry-run -Werror vs_videoinr/plugin/native/*.[ch]
 mypy
 # A process per core: every test is one thread of many small calls.
-pytest -n auto --dist loadfile "$@"
+pytest -n auto --dist worksteal "$@"

@@ -111,7 +111,7 @@ def test_any_arguments_of_query(core: Any, tiny: str, times: list[float], argume
         one_line(error, "Query: ")
     else:
         assert out.num_frames == len(times)
-        assert all(0 <= t <= 6 for t in times)
+        assert all(-1e-6 <= t <= 6 + 1e-6 for t in times)  # so near a source frame it is that one
 
 
 @pytest.mark.vpy("unique-core")

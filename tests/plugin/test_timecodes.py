@@ -113,7 +113,7 @@ def test_what_is_no_file_at_all(tmp_path: Path) -> None:
         if os.name == "posix"
         else "cannot be read: Permission denied",
         "noise": "it is not text",
-        "nul\0": "embedded null byte" if os.name == "posix" else "embedded null character",
+        "nul\0": "no file can have this name, which contains a NUL character",
     }
     if os.name == "posix":
         os.mkfifo(tmp_path / "pipe")
