@@ -332,9 +332,9 @@ def test_neighbours_bend_the_ways_between_the_frames_only(net: WarpINR) -> None:
     assert own.flow01.abs().max() > 0.1
     even = replace(own, flow01=-own.flow10, flow10=-own.flow01)  # moved as it goes on, before and after
     faster = replace(own, flow01=-own.flow10 * 2, flow10=-own.flow01 / 2)
-    unseen = replace(faster, textureless=torch.ones_like(own.textureless))
+    blank = replace(faster, textureless=torch.ones_like(own.textureless))
     alone = field.sample(0.4, (30, 50))
-    for told in ((None, None), (even, even), (unseen, unseen)):
+    for told in ((None, None), (even, even), (blank, blank)):
         torch.testing.assert_close(field.with_neighbours(*told).sample(0.4, (30, 50)), alone, rtol=0, atol=1e-5)
     for before, after in ((faster, None), (None, faster), (faster, faster)):
         bent = field.with_neighbours(before, after)
