@@ -34,17 +34,17 @@ VISIBLE = 0.7  # share that is left of a frame that fades
 #: Stages that are left out, by the row that this makes.
 VARIANTS: dict[str, frozenset[Stage]] = {
     "as it is": frozenset(),
-    "without making the flow exact": frozenset({Stage.LUCAS_KANADE, Stage.SMOOTHING}),
-    "without smoothing the flow": frozenset({Stage.SMOOTHING}),
-    "without the second look for flow at half size": frozenset({Stage.FINE_FLOW}),
-    "without taking over motion from nearby": frozenset({Stage.PROPAGATION}),
-    "without matching exposure": frozenset({Stage.EXPOSURE}),
+    "without Lucas-Kanade refinement of the flow and its smoothing": frozenset({Stage.LUCAS_KANADE, Stage.SMOOTHING}),
+    "without smoothing of the flow": frozenset({Stage.SMOOTHING}),
+    "without the flow's step at half size": frozenset({Stage.FINE_FLOW}),
+    "without motion taken over from nearby": frozenset({Stage.PROPAGATION}),
+    "without matching of exposure": frozenset({Stage.EXPOSURE}),
     "without rest where there is nothing to be seen": frozenset({Stage.STATIC_COLOUR}),
-    "without the pairs around": frozenset({Stage.NEIGHBOURS}),
+    "without the pairs before and after": frozenset({Stage.NEIGHBOURS}),
     "without any motion": frozenset({Stage.FLOW}),
     "without occlusion weights": frozenset({Stage.OCCLUSION}),
-    "without repair": frozenset({Stage.REPAIR}),
-    "without detail of neighbours": frozenset({Stage.NEIGHBOUR_DETAIL}),
+    "without the repair of blended pictures": frozenset({Stage.REPAIR}),
+    "without detail from other frames": frozenset({Stage.NEIGHBOUR_DETAIL}),
     "without residual detail": frozenset({Stage.DETAIL}),
 }
 
@@ -132,12 +132,13 @@ def main() -> None:
     print("| | between frames | at source times | between frames that fade |\n|---|---|---|---|")
     print(f"| bicubic, blended | {probe.blended[0]:.2f} | {probe.blended[1]:.2f} | {fading.blended[0]:.2f} |")
     rows = {name: variant(net, without=without) for name, without in VARIANTS.items()}
-    rows["with a self-ensemble of eight views"] = variant(net, self_ensemble=True)
+    rows["with the self-ensemble, as `standard` has it"] = variant(net, self_ensemble=True)
     for name, changed in rows.items():
         if arguments.rows and name not in arguments.rows:
             continue
         between, source = probe(changed)
-        print(f"| `{model}` {name} | {between:.2f} | {source:.2f} | {fading(changed)[0]:.2f} |", flush=True)
+        row = f"`{model}` {name}" if name == "as it is" else name
+        print(f"| {row} | {between:.2f} | {source:.2f} | {fading(changed)[0]:.2f} |", flush=True)
     if arguments.rows:
         return
     told = variant(net, FullSizeMotion)
@@ -145,12 +146,12 @@ def main() -> None:
     shown = [frame for triple in probe.triples for frame in vars(triple).values() if frame is not None]
     told.full_size = {reduced(frame).numpy().tobytes(): frame for frame in shown}
     between, source = probe(told)
-    print(f"| `{model}`, neighbours told of motion as full size shows it | {between:.2f} | {source:.2f} | |")
+    print(f"| with neighbours that are told the motion of the full-size frames | {between:.2f} | {source:.2f} | |")
     moving = variant(net, MovingToTruth)
     assert isinstance(moving, MovingToTruth)
     moving.truth = iter([true for triple in probe.triples for true in (triple.middle, triple.first)])
     between, source = probe(moving)
-    print(f"| `{model}`, moved to where the truth is | {between:.2f} | {source:.2f} | |")
+    print(f"| moved to where the truth is | {between:.2f} | {source:.2f} | |")
 
 
 if __name__ == "__main__":

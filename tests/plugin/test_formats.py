@@ -155,7 +155,11 @@ def test_integers_are_dithered(core: Any, tiny: str) -> None:
 @pytest.fixture(scope="module")
 def neutral(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A model that adds nothing: at scale 1 every frame comes out as it went in, but for the formats' rounding."""
-    network = WarpINR(WarpINRConfig(levels=(8, 8), hidden=8, radius=1, width=8, blocks=1, fusion_channels=8, rounds=0))
+    with torch.random.fork_rng(devices=[]):  # flows at random, but the same every time
+        torch.manual_seed(3)
+        network = WarpINR(
+            WarpINRConfig(levels=(8, 8), hidden=8, radius=1, width=8, blocks=1, fusion_channels=8, rounds=0)
+        )
     with torch.no_grad():
         for layer in (network.decoder.detail, network.decoder.time_fine):
             for parameter in layer.parameters():
@@ -310,7 +314,7 @@ def test_source_frames_of_another_coding_are_brought_to_the_first_frames(
         assert colour_props(out, n) == colour_props(plain, n)
         off = np.abs(rgb(out, n) - rgb(plain, n))
         assert off.mean() < (2e-2 if kind == vs.YUV420P16 else 4e-3)  # chroma brought to another place is softer
-        assert kind == vs.YUV420P16 or n % 2 or off.max() < 4e-3
+        assert kind == vs.YUV420P16 or off.max() < 4e-3
     for n in range(2):
         for one, source in zip(integers_or_floats(out, 2 * n), integers_or_floats(first, n), strict=True):
             assert np.array_equal(one, source)

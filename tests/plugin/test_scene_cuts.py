@@ -300,7 +300,7 @@ def test_rates_that_are_nearly_the_same_lose_no_frame(
 
 @pytest.mark.parametrize("scale", [1, 2])
 def test_private_properties_of_the_input_mean_nothing(core: Any, film: Any, tiny: str, scale: int) -> None:
-    clip = film[26:30]
+    clip = core.std.CropAbs(film[26:30], 48, 32, left=80, top=30)
     marked = core.std.SetFrameProps(clip, _VideoINRCut=1, _VideoINRHeld=1, _VideoINRChroma=1, _VideoINRother="x")
     for arguments in ({"sc": False}, {"sc_threshold": 1.0}, {"sc_mode": "switch"}):
         plain = clip.videoinr.Upscale(scale=scale, factor_num=2, model=tiny, **arguments)

@@ -1,7 +1,7 @@
 /* The filters of one call:
  *
  *     clip -> Guard -+-> resize (RGBS) -> Cuts -> Render -> resize (the clip's format) -+-> Upscale / Query -> out
- *                    +--------------------------- (Recode) ---------------------------- +
+ *                    +---------------------------- (Recode) ----------------------------+
  *
  * A clip's _Alpha goes the same way beside it. Where the output has the clip's size, Recode stands before what passes,
  * and Chroma after Render. Flow ends with colours or numbers instead of the clip's format.
