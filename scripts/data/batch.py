@@ -11,8 +11,6 @@ from torch import Tensor
 MAX_SCALE = 4.0  # of the true pictures / the frames that a network sees
 FAVOURED_SCALES = (2.0, 3.0, MAX_SCALE, MAX_SCALE)  # what people ask for most; at the largest is most to learn
 
-Window = tuple[int, int, int, int]  # top, left, height, width
-
 
 @dataclass(frozen=True)
 class BatchSpec:
@@ -21,30 +19,20 @@ class BatchSpec:
     Attributes:
         batch: How many samples.
         side: Of the frames that a network sees, low-resolution pixels.
-        window: Of what the loss looks at, full-size pixels a side, at most.
         compressed: Share of the degraded batches that go through H.264, too.
     """
 
     batch: int
     side: int
-    window: int
     compressed: float
 
 
 @dataclass
 class Target:
-    """The true picture at time `t`, in one window of it."""
+    """The true picture at time `t`."""
 
     t: float  # 0 at the first frame, 1 at the second
-    window: Window  # full-size pixels
-    rgb: Tensor  # (B, 3, height, width) in [0, 1]
-
-    @classmethod
-    def crop(cls, t: float, pictures: Tensor, limit: int, random: torch.Generator) -> Target:
-        """The target in a random window, at most `limit` pixels a side, of whole `pictures` (B, 3, H, W)."""
-        height, width = pictures.shape[-2:]
-        top, left, high, wide = window = pick_window((height, width), limit, random)
-        return cls(t, window, pictures[..., top : top + high, left : left + wide])
+    rgb: Tensor  # (B, 3, H, W) in [0, 1]
 
 
 @dataclass
@@ -85,13 +73,6 @@ def batch_random(seed: int, number: int) -> torch.Generator:
 def pick_int(end: int, random: torch.Generator) -> int:
     """A whole number from 0 to below `end`."""
     return int(torch.randint(end, (), generator=random))
-
-
-def pick_window(size: tuple[int, int], limit: int, random: torch.Generator) -> Window:
-    """A random part of at most `limit` pixels a side."""
-    height, width = (min(limit, side) for side in size)
-    top, left = pick_int(size[0] - height + 1, random), pick_int(size[1] - width + 1, random)
-    return top, left, height, width
 
 
 def pick_scale(random: torch.Generator) -> float:

@@ -60,10 +60,7 @@ class Clips:
         first, middle, last, following = (torch.stack(frames) for frames in zip(*pieces, strict=True))
         low = [reduce_bicubic(frame, (side, side)) for frame in (first, middle, last, following)]
         low = degrade_some(low, self.spec.compressed, random)
-        targets = [
-            Target.crop(time, truth, self.spec.window, random)
-            for time, truth in ((t, middle), (0.0, first), (1.0, last))
-        ]
+        targets = [Target(t, middle), Target(0.0, first), Target(1.0, last)]
         return Batch(low[0], low[2], (high, high), targets, middle=(low[1], targets[0]), following=low[3])
 
     def _piece(self, high: int, t: float, distance: int, random: torch.Generator) -> list[Tensor]:

@@ -48,7 +48,7 @@ def fade(batch: Batch, random: torch.Generator) -> Batch:
         return quantise(faded(frame, t))
 
     def truth(target: Target) -> Target:
-        return Target(target.t, target.window, faded(target.rgb, target.t))
+        return Target(target.t, faded(target.rgb, target.t))
 
     flow = batch.flow
     if flow is not None:  # what cannot be seen to move is best taken to rest

@@ -59,7 +59,7 @@ class Pans:
         pictures = {step: torch.stack(frames) for step, frames in seen.items()}
         low = [reduce_bicubic(picture, (side, side)) for picture in pictures.values()]
         low = degrade_some(low, self.spec.compressed, random)
-        targets = [Target.crop(step / steps, pictures[step], self.spec.window, random) for step in (middle, 0, steps)]
+        targets = [Target(step / steps, pictures[step]) for step in (middle, 0, steps)]
         batch = Batch(low[0], low[2], (high, high), targets, middle=(low[1], targets[0]), following=low[3])
         if not self.between:
             batch.targets = targets[1:]

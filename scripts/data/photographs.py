@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scripts.data.batch import Batch, BatchSpec, Target, batch_random, pick_scale, pick_window
+from scripts.data.batch import Batch, BatchSpec, Target, batch_random, pick_scale
 from scripts.data.degradation import degrade_some, reduce_bicubic
 from scripts.data.pictures import cut_detailed
 
@@ -147,17 +147,11 @@ class Photographs:
         scene, places = self._scene(high, random), _places(high, high, self.device)
         first, last = (scene.render(places, t) for t in (0.0, 1.0))
         t = float(torch.rand(1, generator=random))
-        window = pick_window((high, high), self.spec.window, random)
-        top, left, height, width = window
-        between = Target(t, window, scene.render(places[top : top + height, left : left + width], t))
-        targets = [between, *(Target.crop(float(n), (first, last)[n], self.spec.window, random) for n in range(2))]
+        between, following = scene.render(places, t), scene.render(places, 2 - t)
+        targets = [Target(t, between), Target(0.0, first), Target(1.0, last)]
         flow = self._flow(scene, high)
-        if high > self.spec.window:  # the frame between was not rendered whole
-            frame0, frame1 = self._low([first, last], random)
-            return Batch(frame0, frame1, (high, high), targets, flow)
-        following = scene.render(places, 2 - t)
-        frame0, middle, frame1, following = self._low([first, between.rgb, last, following], random)
-        return Batch(frame0, frame1, (high, high), targets, flow, (middle, between), following)
+        frame0, middle, frame1, following = self._low([first, between, last, following], random)
+        return Batch(frame0, frame1, (high, high), targets, flow, (middle, targets[0]), following)
 
     def make_motion(self, number: int) -> Batch:
         """Batch `number` without targets but the motion: much cheaper, for the flow's own first lessons."""

@@ -32,4 +32,4 @@ class SingleFrames:
         pieces = [cut_detailed(self.images, (high, high), high, random) for _ in range(self.spec.batch)]
         pictures = torch.stack([add_bars(piece, high / side, random) for piece in pieces])
         (low,) = degrade_some([reduce_bicubic(pictures, (side, side))], self.spec.compressed, random)
-        return Batch(low, low, (high, high), [Target.crop(0.0, pictures, self.spec.window, random)])
+        return Batch(low, low, (high, high), [Target(0.0, pictures)])

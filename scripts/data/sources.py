@@ -41,7 +41,6 @@ class DataConfig:
     batch: int
     side: int
     detail: DetailConfig
-    window: int
     compressed: float
     workers: int
     max_motion: float
@@ -49,7 +48,7 @@ class DataConfig:
 
 def make_feed(config: DataConfig, frames: Path, device: torch.device, seed: int) -> Feed:
     """Batches of all sources that have a share; `frames` is the folder of decoded clips."""
-    spec = BatchSpec(config.batch, config.side, config.window, config.compressed)
+    spec = BatchSpec(config.batch, config.side, config.compressed)
     wide = replace(spec, batch=max(1, spec.batch // 4), side=2 * spec.side)
     detail = replace(spec, batch=config.detail.batch, side=config.detail.side)
     motion = config.max_motion

@@ -32,13 +32,12 @@ class Config:
     budget: Budget
     motion_share: float
     learn: list[str]
-    neighbours: float
+    repeats: int
     rate: float
     motion_rate: float
     warmup: int
     clip: float
     ema: float
-    flow_weight: float
     precision: str
     seed: int
     start: str = ""

@@ -6,11 +6,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def charbonnier(a: Tensor, b: Tensor) -> Tensor:
-    """A smooth mean absolute difference: where motion is in doubt it takes a side, and blurs less."""
-    return ((a - b).square() + 1e-6).sqrt().mean()
-
-
 def root_mean_square(a: Tensor, b: Tensor) -> Tensor:
     """The root of each picture's mean squared difference, which PSNR is made of; the mean of these."""
     return ((a - b).square().mean((1, 2, 3)) + 1e-6).sqrt().mean()

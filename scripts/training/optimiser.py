@@ -14,10 +14,9 @@ from torch import Tensor, nn
 # What takes in or puts out nothing but colours and motion: there are few directions, and their sizes mean something.
 ENDS = (
     "pyramid.reduce.0",
-    "flow_out",
-    "time_motion",
-    "time_flow",
-    "time_fine",
+    "detail.first",
+    "detail.out",
+    "detail.phase",
     "flow",
     "clues",
     "trust",
@@ -29,7 +28,7 @@ MOTION_PREFIXES = ("pyramid.", "flow.")  # learned before the rest, and more slo
 
 def _is_inner(name: str, parameter: Tensor) -> bool:
     layer = name.removesuffix(".weight")
-    return parameter.ndim == 4 and layer != ENDS[0] and layer.rsplit(".", 1)[-1] not in ENDS[1:]
+    return parameter.ndim == 4 and layer not in ENDS and layer.rsplit(".", 1)[-1] not in ENDS
 
 
 def _matrix(kernel: Tensor) -> Tensor:

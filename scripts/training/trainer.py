@@ -12,26 +12,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from scripts.data.batch import Batch, batch_random
 from scripts.data.sources import make_feed
 from scripts.training.config import Config
-from scripts.training.losses import charbonnier, flow_loss, root_mean_square
+from scripts.training.examples import Examples
+from scripts.training.losses import flow_loss, root_mean_square
 from scripts.training.optimiser import MOTION_PREFIXES, Optimiser
 from scripts.training.probe import Probe
+from vs_videoinr.networks.warpinr.frame_detail import FrameDetailConfig
 from vs_videoinr.networks.warpinr.network import WarpINR
+from vs_videoinr.networks.warpinr.trunk_detail import TrunkDetailConfig
 from vs_videoinr.weights import library
 
 log = logging.getLogger("train")
 
 SAVE_MINUTES = 5.0
+DETAIL = {"frame_detail": FrameDetailConfig, "trunk_detail": TrunkDetailConfig}  # as a configuration names them
 FINAL_RATE = 0.01  # of the learning rate at its highest
-NO_NEIGHBOUR_SHARE, ONE_NEIGHBOUR_SHARE = 0.3, 0.15  # of the batches about neighbours
 
 
 class Trainer:
@@ -53,6 +56,7 @@ class Trainer:
         self.step, self.seconds, self.skipped = 0, 0.0, 0
         frames = run.parent / "frames"
         self.feed = make_feed(config.data, frames, device, config.seed)
+        self.examples = Examples(self.feed, self.net, config.repeats, config.seed)
         self.probe = Probe(sorted(Path(config.data.val).glob("*.mp4")), frames, device, neighbours=True)
         self.state = run / "state.pt"
         if self.state.exists():
@@ -65,7 +69,7 @@ class Trainer:
         if not fitting:
             raise SystemExit(f"nothing in {self.config.start} fits this network")
         for name in own.keys() - fitting.keys():
-            if name.startswith("trunk.") and ".conv2." in name:
+            if ".trunk." in name and ".conv2." in name:
                 own[name].zero_()
         self.net.load_state_dict({**own, **fitting})
         log.info("started from %d of %d tensors; new: %s", len(fitting), len(own), sorted(own.keys() - fitting.keys()))
@@ -76,21 +80,15 @@ class Trainer:
         return float(max(self.step / budget.steps, self.seconds / 60 / budget.minutes))
 
     def train_step(self) -> float:
-        """One step: the motion alone for the first part of the budget, then everything. Returns the loss."""
+        """One step: the motion alone for the first part of the budget, then the detail of frames. Returns the loss."""
         motion_share, done = self.config.motion_share, min(1.0, self.progress())
         motion_only = done < motion_share
         factor = rate_factor(done, motion_share if motion_share < 1 else 0.0)
-        batch = self.feed.get(self.step, motion=motion_only)
-        choice, kind = torch.rand(2, generator=batch_random(self.config.seed + 2, self.step)).tolist()
-        if motion_only:
-            loss = total = self.motion_loss(batch)
-        elif choice < self.config.neighbours and batch.middle is not None:
-            loss = total = self.neighbours_loss(batch, kind)
-        else:
-            loss, total = self.loss(batch, self.config.flow_weight * factor)
+        self.let_learn(motion_only)
+        loss = self.motion_loss() if motion_only else self.detail_loss()
         self.net.zero_grad()
-        if total.requires_grad:
-            total.backward()  # type: ignore[no-untyped-call]
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.config.clip)
         if math.isfinite(float(norm)):  # a step of nonsense would spoil everything after it
             self.optimiser.step(factor * min(1.0, (self.step + 1) / self.config.warmup))
@@ -107,69 +105,27 @@ class Trainer:
         """The precision that the network trains in."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
-    def motion_loss(self, batch: Batch) -> Tensor:
-        """The flow's loss alone."""
-        self.let_learn(motion=True)
+    def motion_loss(self) -> Tensor:
+        """How wrong the flows of a batch are."""
+        batch = self.feed.get(self.step, motion=True)
         with self.autocast():
             flows = self.net.flow_levels(batch.frame0, batch.frame1)
         assert batch.flow is not None
         return flow_loss(flows, batch.flow)
 
-    def loss(self, batch: Batch, flow_weight: float) -> tuple[Tensor, Tensor]:
-        """The pictures' loss, and the same with the flow's where the true motion is known.
+    def detail_loss(self) -> Tensor:
+        """How wrong enlarged frames are.
 
-        Charbonnier's between the frames; at the frames' own times, where nothing is in doubt but detail, the root mean
-        square, which learns that sooner.
+        Nothing is in doubt there but detail, and the root mean square learns that sooner than Charbonnier's loss.
         """
-        # what is seen at the frames' own times teaches next to nothing about motion, and is quicker without
-        self.let_learn(motion=any(0 < target.t < 1 for target in batch.targets))
+        example = self.examples.get(self.step)
         with self.autocast():
-            flows: list[Tensor] = []
-            if batch.frame1 is batch.frame0:
-                field = self.net.encode_still(batch.frame0)
-            else:
-                field, flows = self.net.encode_with_flows(batch.frame0, batch.frame1)
-            made = [field.sample_window(target.t, batch.size, target.window) for target in batch.targets]
-        losses = [
-            (charbonnier if 0 < target.t < 1 else root_mean_square)(picture, target.rgb)
-            for picture, target in zip(made, batch.targets, strict=True)
-        ]
-        loss = torch.stack(losses).mean()
-        return loss, loss if batch.flow is None else loss + flow_weight * flow_loss(flows, batch.flow)
-
-    def neighbours_loss(self, batch: Batch, kind: float) -> Tensor:
-        """The loss of frames that are enlarged with what those around them show.
-
-        Args:
-            batch: Frames of which the middle one is to be enlarged, and one next to it.
-            kind: In [0, 1), which frames are known. In the first part, NO_NEIGHBOUR_SHARE, the middle one alone; in the
-                next, ONE_NEIGHBOUR_SHARE, the one next to it; else the one on its other side, too, and in most of these
-                cases a fourth.
-        """
-        assert batch.middle is not None
-        frame, truth = batch.middle
-        self.let_learn(motion=False)
-        forward = int(1000 * kind) % 4 > 0  # the other way in every fourth case
-        before, after = (batch.frame0, batch.frame1) if forward else (batch.frame1, batch.frame0)
-        aims = [(0.0, truth), (1.0, next(target for target in batch.targets if target.t == float(forward)))]
-        with self.autocast():
-            if kind < NO_NEIGHBOUR_SHARE:
-                field = self.net.encode_still(frame)
-                aims = aims[:1]
-            elif kind < NO_NEIGHBOUR_SHARE + ONE_NEIGHBOUR_SHARE:
-                field = self.net.encode(frame, after)
-            else:
-                farther = batch.following if forward else None
-                motion_before = self.net.estimate_motion(before, frame)
-                motion_after = None if farther is None else self.net.estimate_motion(after, farther)
-                field = self.net.encode(frame, after).with_neighbours(motion_before, motion_after)
-            made = [field.sample_window(t, batch.size, target.window) for t, target in aims]
-        losses = [root_mean_square(picture, target.rgb) for picture, (_, target) in zip(made, aims, strict=True)]
-        return torch.stack(losses).mean()
+            made = example.enlarged(self.net)
+        return root_mean_square(made, example.truth)
 
     def let_learn(self, motion: bool) -> None:
-        """Let what is to learn take part in the next step; pyramid and flow only with `motion`."""
-        learning = {name for name in self.learning if motion or not name.startswith(MOTION_PREFIXES)}
+        """Let what is to learn take part in the next step: pyramid and flow, or all but these."""
+        learning = {name for name in self.learning if motion == name.startswith(MOTION_PREFIXES)}
         for name, parameter in self.net.named_parameters():
             parameter.requires_grad_(name in learning)
 
@@ -244,10 +200,19 @@ def new_network(config: Config) -> WarpINR:
     """An untrained network; ends the script with a sentence if there is none of such an architecture or settings."""
     if config.architecture != WarpINR.architecture:
         raise SystemExit(f"architecture {config.architecture} cannot be trained, only {WarpINR.architecture}")
-    known = [field.name for field in fields(WarpINR.Config)]
-    if unknown := sorted(config.network.keys() - known):
-        raise SystemExit(f"there is no setting network.{unknown[0]}; there are {', '.join(known)}")
-    return WarpINR(WarpINR.Config(**config.network))
+    settings = dict(config.network)
+    for name, kind in DETAIL.items():
+        if name in settings:
+            settings["detail"] = _checked(kind, settings.pop(name), f"network.{name}.", ())
+    return WarpINR(_checked(WarpINR.Config, settings, "network.", tuple(DETAIL)))
+
+
+def _checked(kind: Any, settings: dict[str, Any], where: str, more: tuple[str, ...]) -> Any:
+    """The configuration `kind` of `settings`; ends the script with a sentence if there is none of that name."""
+    known = [field.name for field in fields(kind)]
+    if unknown := sorted(settings.keys() - known):
+        raise SystemExit(f"there is no setting {where}{unknown[0]}; there are {', '.join([*known, *more])}")
+    return kind(**settings)
 
 
 def load_start(path: str) -> dict[str, Tensor]:

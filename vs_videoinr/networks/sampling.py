@@ -27,6 +27,25 @@ def sample_at(image: Tensor, position: Tensor, mode: str = "bilinear") -> Tensor
     return F.grid_sample(image.float(), grid, mode=mode, padding_mode="border", align_corners=False).to(image.dtype)
 
 
+def sample_nearest(image: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the pixels of (B, C, h, w) nearest to `position`s (B, 2, H, W), and how far from them these are.
+
+    Quick where the image is channels-last.
+
+    Returns:
+        (B, C, H, W), channels-last.
+        (B, 2, H, W), from the pixel's centre to the position in it, -0.5 to 0.5, channels (x, y).
+    """
+    batch, channels, height, width = image.shape
+    position = position.clamp(position.new_zeros(2, 1, 1), position.new_tensor([width - 1, height - 1]).view(2, 1, 1))
+    nearest = position.round()
+    x, y = nearest[:, 0].long().clamp(0, width - 1), nearest[:, 1].long().clamp(0, height - 1)  # wherever NaN leads
+    first = torch.arange(batch, device=image.device).view(-1, 1, 1) * (height * width)
+    pixels = image.permute(0, 2, 3, 1).reshape(-1, channels)
+    found = pixels.index_select(0, (first + y * width + x).flatten())
+    return found.view(batch, *position.shape[-2:], channels).permute(0, 3, 1, 2), position - nearest
+
+
 def warp(image: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
     """Fetch (B, C, h, w) `image` from where `flow` (B, 2, h, w) leads."""
     height, width = flow.shape[-2:]

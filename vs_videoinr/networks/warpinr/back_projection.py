@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from vs_videoinr.networks.cancellation import between_layers
 from vs_videoinr.networks.sampling import pixel_grid, resize_bicubic, sample_at, warp
 from vs_videoinr.networks.warpinr.blocks import COLOUR_GAIN, FLOW, LEAKY_SLOPE, RGB, ResidualBlock
+from vs_videoinr.networks.warpinr.frame_detail import ROUND_TRIP_LIMIT_PX
 from vs_videoinr.networks.warpinr.neighbours import Neighbour
 from vs_videoinr.networks.warpinr.residual_detail import DETAIL_SCALE, ResidualDetail
 
 RESIDUAL_LIMIT = 0.06  # of brightness: what differs by more was not predicted wrongly, something else is wrong
-ROUND_TRIP_LIMIT_PX = 4.0  # a way there and back that ends farther off tells no more than that it is lost
 NEIGHBOUR_WEIGHT = 0.5  # of a neighbour that is trusted, where the frame itself has 1
 TRUST_CHANNELS = 16
 BAND_PIXELS = 1 << 20  # fine places, about, that are worked on at a time: what is said of all of them takes gigabytes

@@ -3,90 +3,39 @@
 from __future__ import annotations
 
 import copy
-import operator
+import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vs_videoinr.networks.base import VideoField, checked_query
-from vs_videoinr.networks.sampling import pixel_grid, resize_bicubic, sample_at, warp
-from vs_videoinr.networks.warpinr.exposure import Exposure
-from vs_videoinr.networks.warpinr.fusion import Decoder
-from vs_videoinr.networks.warpinr.neighbours import Neighbour, follow
-from vs_videoinr.networks.warpinr.pair_motion import PairMotion
-from vs_videoinr.networks.warpinr.residual_detail import DETAIL_SCALE
-from vs_videoinr.networks.warpinr.self_ensemble import TRANSFORMS, transform, transform_back
+from vs_videoinr.networks.sampling import pixel_grid, sample_at
+from vs_videoinr.networks.warpinr.fusion import accelerations, flows_at
+from vs_videoinr.networks.warpinr.neighbours import Neighbour
+from vs_videoinr.networks.warpinr.pair_motion import EnlargedFrame, PairMotion
 from vs_videoinr.networks.warpinr.stages import Stage
-from vs_videoinr.networks.warpinr.static_regions import StaticRegions
+
+if TYPE_CHECKING:
+    from vs_videoinr.networks.warpinr.network import WarpINR
 
 #: Output pixels warped at a time: beside what is kept, sampling takes little memory, and can be abandoned.
 CHUNK_PIXELS = 1 << 16
 
-#: Of the occlusion logit: beyond, one frame is all there is.
-MAX_LOGIT = 12
-
 Check = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class _Enlarged:
-    """A frame at the size asked for last, and the neighbouring pairs that were known then."""
-
-    picture: Tensor
-    neighbours: tuple[PairMotion | None, PairMotion | None]
-
-
-@dataclass(frozen=True)
-class _Fusion:
-    """What a picture between both frames is made of, at its size, but for the flow, which is at low resolution."""
-
-    flow: Tensor  # (B, 4, h, w), low-resolution pixels
-    frame0: Tensor
-    frame1: Tensor
-    fine: Tensor  # occlusion logit and repair
 
 
 class WarpField(VideoField):
     """A pair of frames encoded by `WarpINR`. Batch size B, low-resolution size (h, w)."""
 
-    def __init__(
-        self,
-        decoder: Decoder,
-        maps: tuple[Tensor, Tensor],
-        flows: tuple[Tensor, Tensor],
-        motion: PairMotion,
-        static: StaticRegions,
-        transformed_maps: Callable[[int], tuple[Tensor, Tensor]] | None,
-    ) -> None:
-        """Prepare to sample a pair.
-
-        Args:
-            decoder: The network's decoder.
-            maps: Feature maps of both frames, (B, C, h, w).
-            flows: From frame 0 to frame 1 and from frame 1 to frame 0, (B, 2, h, w), low-resolution pixels.
-            motion: Both frames, and what neighbouring pairs are told.
-            static: Where nothing moves.
-            transformed_maps: Gives `maps` of the pair in one of the other ways of the self-ensemble, if it is wanted.
-        """
-        self.decoder = decoder
-        self._transformed_maps = transformed_maps
+    def __init__(self, network: WarpINR, motion: PairMotion) -> None:
+        """Prepare to sample a pair that moves by `motion`."""
+        self._network = network
         self._motion = motion
         self._neighbours: tuple[PairMotion | None, PairMotion | None] = None, None
-        self._accelerations: tuple[Tensor, Tensor] | None = None
-        self.frame0, self.frame1 = motion.frame0, motion.frame1
-        self.exposure: Exposure = motion.exposure
-        self.rest, self.reach = static.rest, static.reach
-        self.flow01, self.flow10 = flows
-        # back to the network's own precision: training works under autocast
-        own = self.frame0.dtype
-        self.time0, self.time1 = decoder.time0(maps[0]).to(own), decoder.time1(maps[1]).to(own)
-        self._maps = tuple(one.to(own) for one in maps)
-        self._blank = static.blank.chunk(2)
-        self._enlarged_frames: dict[int, _Enlarged] = {}
-        self._last_flow: tuple[float, Tensor] | None = None  # the time that was sampled last, and the flow at it
+        self._acceleration: Tensor | None = None
+        self._last_flow: tuple[float, Tensor] | None = None  # the time that was sampled last, and the flows at it
 
     @property
     def pair_motion(self) -> PairMotion:
@@ -94,31 +43,14 @@ class WarpField(VideoField):
         return self._motion
 
     def with_neighbours(self, before: PairMotion | None, after: PairMotion | None) -> WarpField:
-        """See `VideoField.with_neighbours`; what this field keeps of its frames is kept for both."""
-        if Stage.NEIGHBOURS in self.decoder.without:
+        """See `VideoField.with_neighbours`."""
+        if not self._network.uses(Stage.NEIGHBOURS):
             return self
-        own = self._motion
-        nothing = torch.zeros_like(own.flow01)
         field = copy.copy(self)
         field._neighbours = before, after
+        field._acceleration = accelerations(self._motion, before, after)
         field._last_flow = None
-        # by how much the motion of what either frame shows changes, from pair to pair
-        field._accelerations = (
-            nothing if before is None else (own.flow01 + before.flow10) * ~(own.textureless | before.textureless),
-            nothing if after is None else (own.flow10 + after.flow01) * ~(own.textureless | after.textureless),
-        )
         return field
-
-    def acceleration_offset(self, t: float, to0: Tensor, to1: Tensor) -> Tensor:
-        """Return how far content at time `t` lies from where even motion would have it, (B, 2, h, w), pixels back.
-
-        `to0` and `to1` lead to it in both frames. With a velocity that changes by a from pair to pair, what is at 0 and
-        at 1 where the frames have it is a·t·(1 - t)/2 behind between them (Xu et al., Quadratic Video Interpolation,
-        2019); a is the mean of what both frames tell.
-        """
-        if self._accelerations is None:
-            return torch.zeros_like(to0)
-        return t * (1 - t) / 4 * (warp(self._accelerations[0], to0) + warp(self._accelerations[1], to1))
 
     def sample(self, t: float, size: tuple[int, int], *, check: Check | None = None) -> Tensor:
         """See `VideoField.sample`."""
@@ -126,14 +58,19 @@ class WarpField(VideoField):
         check = check or (lambda: None)
         if t in (0, 1):
             check()
-            return self._enlarge(int(t), size).clone()
+            return self._enlarged(int(t), size).clone()
+        frames = []
+        for number in range(2):
+            check()
+            frames.append(self._enlarged(number, size))
+        flow = self._flows_at(t)
         height, width = size
-        rows = max(1, CHUNK_PIXELS // (width * self.frame0.shape[0]))
-        fusion = self._fuse(t, size, check)
+        rows = max(1, CHUNK_PIXELS // (width * len(flow)))
         parts = []
         for row in range(0, height, rows):
             check()
-            parts.append(self._window(fusion, t, size, (row, 0, min(rows, height - row), width)))
+            here = _flow_window(flow, size, (row, 0, min(rows, height - row), width))
+            parts.append(_blend(frames, here, row, t))
         return torch.cat(parts, 2)
 
     def motion(self, t: float, size: tuple[int, int], *, check: Check | None = None) -> Tensor:
@@ -141,109 +78,60 @@ class WarpField(VideoField):
         t, size = checked_query(t, size)
         if check is not None:
             check()
+        return _flow_window(self._flows_at(t), size, (0, 0, *size))
+
+    def _flows_at(self, t: float) -> Tensor:
         # What goes past the network is led along the motion of the frame that was sampled just now.
         if self._last_flow is None or self._last_flow[0] != t:
-            self._last_flow = t, self.decoder.fuse_at(self, t)[0]
-        return self._flow_window(self._last_flow[1], size, (0, 0, *size))
+            self._last_flow = t, flows_at(self._motion, self._acceleration, t)
+        return self._last_flow[1]
 
-    def sample_window(self, t: float, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
-        """Return the part (top, left, height, width) of what `sample` returns: what training looks at."""
-        if t in (0, 1):
-            top, left, height, width = window
-            return self._enlarge(int(t), size)[..., top : top + height, left : left + width]
-        return self._window(self._fuse(t, size, lambda: None), t, size, window)
-
-    def _enlarge(self, number: int, size: tuple[int, int]) -> Tensor:
-        """Frame 0 or 1 at the size asked for, float32 (B, 3, *size): bicubic, and its detail. The last size is kept."""
-        kept = self._enlarged_frames.get(number)
-        known = kept is not None and all(map(operator.is_, kept.neighbours, self._neighbours))
-        if kept is None or not known or kept.picture.shape[-2:] != size:
-            # most of what looking at a transformed pair costs is spent for both of its frames anyway
-            numbers = (number,) if self._transformed_maps is None else (0, 1)
-            pictures = [resize_bicubic((self.frame0, self.frame1)[one], size) for one in numbers]
-            if self.frame0.shape[-2:] != size and Stage.DETAIL not in self.decoder.without:
-                details = self._details(numbers)  # at its own size a frame has all its detail
-                pictures = [
-                    picture + resize_bicubic(detail, size) for picture, detail in zip(pictures, details, strict=True)
-                ]
-            for one, picture in zip(numbers, pictures, strict=True):
-                self._enlarged_frames[one] = _Enlarged(picture, self._neighbours)
-        return self._enlarged_frames[number].picture
-
-    def _details(self, numbers: tuple[int, ...]) -> list[Tensor]:
-        """What frames 0 and 1, or one of them, have beyond bicubic, float32 (B, 3, DETAIL_SCALE·h, DETAIL_SCALE·w)."""
-        matched = self.exposure.match(self.frame0, self.frame1)
-        frames = [matched[number] for number in numbers]
-        neighbours = [self._neighbours_of(number) for number in numbers]
-
-        def predict(way: int) -> list[Tensor]:
-            """The detail of all frames, seen in one way of the self-ensemble."""
-            maps = self._maps if way == 0 or self._transformed_maps is None else self._transformed_maps(way)
-            found = []
-            for number, frame, seen in zip(numbers, frames, neighbours, strict=True):
-                others = [one.transform(way) for one in seen]
-                detail = self.decoder.residual_detail(transform(frame, way), maps[number], others)
-                found.append(transform_back(detail, way))
-            return found
-
-        details = predict(0)
-        if self._transformed_maps is not None:
-            for way in range(1, TRANSFORMS):
-                details = [detail + more for detail, more in zip(details, predict(way), strict=True)]
-            details = [detail / TRANSFORMS for detail in details]
-        ratios = self.exposure.contrast_ratios()
-        # what is of one colour, as bars above and below a film, stays so
-        return [
-            detail * ratios[number] * ~F.interpolate(self._blank[number].float(), scale_factor=DETAIL_SCALE).bool()
-            for number, detail in zip(numbers, details, strict=True)
-        ]
-
-    def _neighbours_of(self, number: int) -> list[Neighbour]:
-        """All other frames that are known, as frame 0 or 1 sees them, exposed like the one with more contrast."""
-        if Stage.NEIGHBOUR_DETAIL in self.decoder.without:
-            return []
+    def _enlarged(self, number: int, size: tuple[int, int]) -> Tensor:
+        """Frame 0 or 1 at the size asked for, float32 (B, 3, *size); both pairs that it belongs to have it once."""
         before, after = self._neighbours
-        later = [self._motion, after][number:]
-        earlier = [pair and pair.reversed() for pair in (before, self._motion)[: 1 + number]][::-1]
-        seen = follow(later) + follow(earlier)
-        seen = [one for one in seen if one.informative.any()]  # not those that repeat the frame, as where it is held
-        return [replace(one, frame=self.exposure.match(one.frame, one.frame)[number]) for one in seen]
+        if number == 0:
+            earlier, later = before, self._motion
+        else:
+            earlier, later = self._motion, after
+        keeper, slot, other = (earlier, 1, None) if later is None else (later, 0, earlier)
+        assert keeper is not None
+        kept = keeper.enlarged.get(slot)
+        if kept is None or not kept.matches(size, other):
+            picture = self._enlarge(number, size, earlier, later)
+            kept = EnlargedFrame(picture, None if other is None else weakref.ref(other))
+            keeper.enlarged[slot] = kept
+        return kept.picture
 
-    def _fuse(self, t: float, size: tuple[int, int], check: Check) -> _Fusion:
-        """Both frames at `size`, and how they are put together at `t`."""
-        frame0 = self._enlarge(0, size)
-        check()
-        frame1 = self._enlarge(1, size)
-        check()
-        flow, fine = self.decoder.fuse_at(self, t)  # not before: it is large
-        self._last_flow = t, flow
-        check()
-        return _Fusion(flow, frame0, frame1, resize_bicubic(fine, size))
-
-    def _window(self, fusion: _Fusion, t: float, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
-        """Both frames warped and blended, and the repair, in a window (top, left, height, width) of `size`."""
-        top, left, height, width = window
-        here = pixel_grid(height, width, fusion.flow) + fusion.flow.new_tensor([left, top]).view(1, 2, 1, 1)
-        flow = self._flow_window(fusion.flow, size, window)
-        colour0 = sample_at(fusion.frame0, here + flow[:, 0:2], "bicubic")
-        colour1 = sample_at(fusion.frame1, here + flow[:, 2:4], "bicubic")
-        fine = fusion.fine[..., top : top + height, left : left + width]
-        odds = fine[:, :1].clamp(-MAX_LOGIT, MAX_LOGIT).exp() * (t / (1 - t))
-        weight1 = odds / (1 + odds)
-        return colour0 + weight1 * (colour1 - colour0) + fine[:, 1:]
-
-    def _flow_window(self, flow: Tensor, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
-        """A low-resolution flow (B, 4, h, w) in a window of a picture of `size`, in that picture's pixels."""
-        top, left, height, width = window
-        low = flow.shape[-2:]
-        shrink = flow.new_tensor([low[1] / size[1], low[0] / size[0]]).view(1, 2, 1, 1)
-        corner = flow.new_tensor([left + 0.5, top + 0.5]).view(1, 2, 1, 1)
-        query = (pixel_grid(height, width, flow) + corner) * shrink - 0.5
-        return sample_at(flow, query.expand(flow.shape[0], -1, -1, -1)) / shrink.repeat(1, 2, 1, 1)
+    def _enlarge(
+        self, number: int, size: tuple[int, int], earlier: PairMotion | None, later: PairMotion | None
+    ) -> Tensor:
+        """Frame 0 or 1, which the `earlier` pair ends and the `later` one begins with."""
+        frame = (self._motion.frame0, self._motion.frame1)[number]
+        after = [] if later is None else [Neighbour.after(later)]
+        before = [] if earlier is None else [Neighbour.before(earlier)]
+        return self._network.enlarge(frame, after + before, self._motion.static.blank.chunk(2)[number], size)
 
     def nbytes(self) -> int:
         """See `VideoField.nbytes`."""
-        enlarged = (kept.picture for kept in self._enlarged_frames.values())
-        last_flow = () if self._last_flow is None else self._last_flow[1:]
-        tensors = (*vars(self).values(), *self._maps, *enlarged, *last_flow)
-        return sum(v.nbytes for v in tensors if isinstance(v, Tensor)) + self._motion.nbytes()
+        own = (self._acceleration, None if self._last_flow is None else self._last_flow[1])
+        return sum(tensor.nbytes for tensor in own if tensor is not None) + self._motion.nbytes()
+
+
+def _blend(frames: list[Tensor], flow: Tensor, top: int, t: float) -> Tensor:
+    """The rows from `top` on of the picture at time `t`, from both enlarged frames; `flow` leads to them."""
+    height, width = flow.shape[-2:]
+    here = pixel_grid(height, width, flow) + flow.new_tensor([0, top]).view(1, 2, 1, 1)
+    colour0, colour1 = (
+        sample_at(frame, here + way, "bicubic") for frame, way in zip(frames, flow.split(2, 1), strict=True)
+    )
+    return colour0 + t * (colour1 - colour0)
+
+
+def _flow_window(flow: Tensor, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
+    """A low-resolution flow (B, 4, h, w) in a window of a picture of `size`, in that picture's pixels."""
+    top, left, height, width = window
+    low = flow.shape[-2:]
+    shrink = flow.new_tensor([low[1] / size[1], low[0] / size[0]]).view(1, 2, 1, 1)
+    corner = flow.new_tensor([left + 0.5, top + 0.5]).view(1, 2, 1, 1)
+    query = (pixel_grid(height, width, flow) + corner) * shrink - 0.5
+    return sample_at(flow, query.expand(flow.shape[0], -1, -1, -1)) / shrink.repeat(1, 2, 1, 1)

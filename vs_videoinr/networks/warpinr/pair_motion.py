@@ -1,15 +1,35 @@
-"""How a pair of frames moves: what the fields of neighbouring pairs are told."""
+"""A pair of frames and how it moves: all that is known of a pair, whatever time and size are asked for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import weakref
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from vs_videoinr.networks.warpinr.exposure import Exposure
+from vs_videoinr.networks.warpinr.static_regions import StaticRegions
 
 
 @dataclass(frozen=True)
+class EnlargedFrame:
+    """One of a pair's frames at the size asked for last.
+
+    Attributes:
+        picture: float32 (B, 3, H, W).
+        other: The pair on the frame's other side that was known then; None if there was none.
+    """
+
+    picture: Tensor
+    other: weakref.ref[PairMotion] | None
+
+    def matches(self, size: tuple[int, int], other: PairMotion | None) -> bool:
+        """Whether the frame is of `size`, and made with what this `other` pair shows."""
+        known = None if self.other is None else self.other()
+        return self.picture.shape[-2:] == size and known is other and (other is None) == (self.other is None)
+
+
+@dataclass(frozen=True, eq=False)
 class PairMotion:
     """A pair of frames and how it moves; flows are (B, 2, h, w) in low-resolution pixels, channels (x, y).
 
@@ -18,31 +38,31 @@ class PairMotion:
         frame1: (B, 3, h, w).
         flow01: From frame 0 to frame 1.
         flow10: From frame 1 to frame 0.
-        textureless: (B, 1, h, w) bool: where there is nothing that could be seen to move.
-        informative: (B, 1, h, w) bool: where one frame can show of the other what that does not show itself.
         exposure: How both are brought to the same exposure.
+        static: Where nothing moves.
+        enlarged: Frames 0 and 1, by number, as they were asked for last. A frame between two pairs is kept by the later
+            one, so that both have it from there.
     """
 
     frame0: Tensor
     frame1: Tensor
     flow01: Tensor
     flow10: Tensor
-    textureless: Tensor
-    informative: Tensor
     exposure: Exposure
+    static: StaticRegions
+    enlarged: dict[int, EnlargedFrame] = field(default_factory=dict, repr=False)
 
-    def reversed(self) -> PairMotion:
-        """Return the same pair the other way round."""
-        return PairMotion(
-            self.frame1,
-            self.frame0,
-            self.flow10,
-            self.flow01,
-            self.textureless,
-            self.informative,
-            self.exposure.reversed(),
-        )
+    @property
+    def textureless(self) -> Tensor:
+        """Where there is nothing that could be seen to move, (B, 1, h, w) bool."""
+        return self.static.reach > self.static.rest
+
+    @property
+    def informative(self) -> Tensor:
+        """Where one frame can show of the other what that does not show itself, (B, 1, h, w) bool."""
+        return (self.static.reach == 0) & self.exposure.close()
 
     def nbytes(self) -> int:
         """Return bytes of tensor memory, but for what is next to nothing."""
-        return sum(value.nbytes for value in vars(self).values() if isinstance(value, Tensor))
+        own = (self.frame0, self.frame1, self.flow01, self.flow10, *vars(self.static).values())
+        return sum(tensor.nbytes for tensor in own) + sum(kept.picture.nbytes for kept in self.enlarged.values())

@@ -18,5 +18,3 @@ class Stage(enum.StrEnum):
     NEIGHBOURS = "the pairs before and after"
     NEIGHBOUR_DETAIL = "detail from other frames"
     DETAIL = "residual detail"
-    OCCLUSION = "occlusion weights"
-    REPAIR = "the repair of blended pictures"

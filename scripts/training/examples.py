@@ -1,0 +1,93 @@
+"""What the detail of frames is learned from: frames, the ones before and after them, and what they should look like.
+
+How the frames move is found by the network's own motion, which takes longer than learning from them does. So batches
+are taken in groups, and each is used several times, mirrored and turned in another way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scripts.data.batch import Batch, Target, batch_random, pick_int
+from scripts.data.feed import Feed
+from vs_videoinr.networks.warpinr.neighbours import Neighbour
+from vs_videoinr.networks.warpinr.network import WarpINR
+from vs_videoinr.networks.warpinr.self_ensemble import TRANSFORMS, transform
+from vs_videoinr.networks.warpinr.static_regions import reach_of_colour
+
+GROUP_BATCHES = 48  # that are taken in turns, in a random order
+ALONE_SHARE, ONE_NEIGHBOUR_SHARE = 0.1, 0.1  # of the steps show no neighbour, or one
+
+
+@dataclass(frozen=True)
+class Example:
+    """Frames (B, 3, h, w) to enlarge.
+
+    Attributes:
+        frame: The frames.
+        neighbours: The frames next to them: the one before and the one after, or none.
+        truth: What they should look like, (B, 3, H, W).
+    """
+
+    frame: Tensor
+    neighbours: list[Neighbour]
+    truth: Tensor
+
+    def transform(self, way: int) -> Example:
+        """Return the same in another view; see `self_ensemble`."""
+        neighbours = [one.transform(way) for one in self.neighbours]
+        return Example(transform(self.frame, way), neighbours, transform(self.truth, way))
+
+    def enlarged(self, net: WarpINR) -> Tensor:
+        """Return what a network makes of the frames, of the truth's size."""
+        height, width = self.truth.shape[-2:]
+        return net.enlarge(self.frame, self.neighbours, reach_of_colour(self.frame) > 0, (height, width))
+
+
+class Examples:
+    """Examples by the number of the step; the same for a number however often training was stopped before it."""
+
+    def __init__(self, feed: Feed, net: WarpINR, repeats: int, seed: int) -> None:
+        """Take batches from `feed` and their motion from `net`, and use each `repeats` times."""
+        self.feed, self.net, self.repeats, self.seed = feed, net, repeats, seed
+        self.group = -1
+        self.examples: list[Example] = []
+
+    def get(self, step: int) -> Example:
+        """The example of a step."""
+        group, place = divmod(step, GROUP_BATCHES * self.repeats)
+        if group != self.group:
+            self.group = group
+            numbers = range(group * GROUP_BATCHES, (group + 1) * GROUP_BATCHES)
+            self.examples = [one for number in numbers for one in self._examples(self.feed.get(number, motion=False))]
+        turn = batch_random(self.seed + 3, group * GROUP_BATCHES * self.repeats + place // len(self.examples))
+        number = int(torch.randperm(len(self.examples), generator=turn)[place % len(self.examples)])
+        random = batch_random(self.seed + 2, step)
+        example = self.examples[number].transform(pick_int(TRANSFORMS, random))
+        chance = float(torch.rand((), generator=random))
+        if chance < ALONE_SHARE:
+            return Example(example.frame, [], example.truth)
+        if chance < ALONE_SHARE + ONE_NEIGHBOUR_SHARE:
+            return Example(example.frame, example.neighbours[: 1 if pick_int(2, random) else -1], example.truth)
+        return example
+
+    @torch.no_grad()
+    def _examples(self, batch: Batch) -> list[Example]:
+        if batch.middle is None:
+            return [Example(batch.frame0, [], batch.targets[0].rgb)]
+        frame, truth = batch.middle
+        before, after = self.net.estimate_motion(batch.frame0, frame), self.net.estimate_motion(frame, batch.frame1)
+        examples = [Example(frame, [Neighbour.before(before), Neighbour.after(after)], truth.rgb)]
+        if batch.following is not None:
+            later = self.net.estimate_motion(batch.frame1, batch.following)
+            neighbours = [Neighbour.before(after), Neighbour.after(later)]
+            examples.append(Example(batch.frame1, neighbours, _at_last(batch).rgb))
+        return examples
+
+
+def _at_last(batch: Batch) -> Target:
+    """What a batch's last frame should look like."""
+    return next(target for target in batch.targets if target.t == 1)
