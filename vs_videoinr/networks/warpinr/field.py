@@ -12,7 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vs_videoinr.networks.base import VideoField, checked_query
-from vs_videoinr.networks.sampling import pixel_grid, resize_bicubic, sample_at, warp
+from vs_videoinr.networks.sampling import resize_bicubic, warp
+from vs_videoinr.networks.warp_blend import (
+    SampledFrame,
+    Window,
+    flow_in_window,
+    is_large,
+    sampled_frame,
+    warp_and_blend,
+)
 from vs_videoinr.networks.warpinr.exposure import Exposure
 from vs_videoinr.networks.warpinr.fusion import Decoder
 from vs_videoinr.networks.warpinr.neighbours import Neighbour, follow
@@ -22,12 +30,6 @@ from vs_videoinr.networks.warpinr.self_ensemble import TRANSFORMS, transform, tr
 from vs_videoinr.networks.warpinr.stages import Stage
 from vs_videoinr.networks.warpinr.static_regions import StaticRegions
 
-#: Output pixels warped at a time: beside what is kept, sampling takes little memory, and can be abandoned.
-CHUNK_PIXELS = 1 << 16
-
-#: Of the occlusion logit: beyond, one frame is all there is.
-MAX_LOGIT = 12
-
 Check = Callable[[], None]
 
 
@@ -35,18 +37,8 @@ Check = Callable[[], None]
 class _Enlarged:
     """A frame at the size asked for last, and the neighbouring pairs that were known then."""
 
-    picture: Tensor
+    frame: SampledFrame
     neighbours: tuple[PairMotion | None, PairMotion | None]
-
-
-@dataclass(frozen=True)
-class _Fusion:
-    """What a picture between both frames is made of, at its size, but for the flow, which is at low resolution."""
-
-    flow: Tensor  # (B, 4, h, w), low-resolution pixels
-    frame0: Tensor
-    frame1: Tensor
-    fine: Tensor  # occlusion logit and repair
 
 
 class WarpField(VideoField):
@@ -126,15 +118,8 @@ class WarpField(VideoField):
         check = check or (lambda: None)
         if t in (0, 1):
             check()
-            return self._enlarge(int(t), size).clone()
-        height, width = size
-        rows = max(1, CHUNK_PIXELS // (width * self.frame0.shape[0]))
-        fusion = self._fuse(t, size, check)
-        parts = []
-        for row in range(0, height, rows):
-            check()
-            parts.append(self._window(fusion, t, size, (row, 0, min(rows, height - row), width)))
-        return torch.cat(parts, 2)
+            return self._enlarge(int(t), size).picture.clone(memory_format=torch.contiguous_format)
+        return self._between(t, size, (0, 0, *size), check)
 
     def motion(self, t: float, size: tuple[int, int], *, check: Check | None = None) -> Tensor:
         """See `VideoField.motion`."""
@@ -144,20 +129,20 @@ class WarpField(VideoField):
         # What goes past the network is led along the motion of the frame that was sampled just now.
         if self._last_flow is None or self._last_flow[0] != t:
             self._last_flow = t, self.decoder.fuse_at(self, t)[0]
-        return self._flow_window(self._last_flow[1], size, (0, 0, *size))
+        return flow_in_window(self._last_flow[1], size, (0, 0, *size))
 
-    def sample_window(self, t: float, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
+    def sample_window(self, t: float, size: tuple[int, int], window: Window) -> Tensor:
         """Return the part (top, left, height, width) of what `sample` returns: what training looks at."""
         if t in (0, 1):
             top, left, height, width = window
-            return self._enlarge(int(t), size)[..., top : top + height, left : left + width]
-        return self._window(self._fuse(t, size, lambda: None), t, size, window)
+            return self._enlarge(int(t), size).picture[..., top : top + height, left : left + width]
+        return self._between(t, size, window, lambda: None)
 
-    def _enlarge(self, number: int, size: tuple[int, int]) -> Tensor:
+    def _enlarge(self, number: int, size: tuple[int, int]) -> SampledFrame:
         """Frame 0 or 1 at the size asked for, float32 (B, 3, *size): bicubic, and its detail. The last size is kept."""
         kept = self._enlarged_frames.get(number)
         known = kept is not None and all(map(operator.is_, kept.neighbours, self._neighbours))
-        if kept is None or not known or kept.picture.shape[-2:] != size:
+        if kept is None or not known or kept.frame.picture.shape[-2:] != size:
             # most of what looking at a transformed pair costs is spent for both of its frames anyway
             numbers = (number,) if self._transformed_maps is None else (0, 1)
             pictures = [resize_bicubic((self.frame0, self.frame1)[one], size) for one in numbers]
@@ -167,8 +152,8 @@ class WarpField(VideoField):
                     picture + resize_bicubic(detail, size) for picture, detail in zip(pictures, details, strict=True)
                 ]
             for one, picture in zip(numbers, pictures, strict=True):
-                self._enlarged_frames[one] = _Enlarged(picture, self._neighbours)
-        return self._enlarged_frames[number].picture
+                self._enlarged_frames[one] = _Enlarged(sampled_frame(picture), self._neighbours)
+        return self._enlarged_frames[number].frame
 
     def _details(self, numbers: tuple[int, ...]) -> list[Tensor]:
         """What frames 0 and 1, or one of them, have beyond bicubic, float32 (B, 3, DETAIL_SCALE·h, DETAIL_SCALE·w)."""
@@ -209,41 +194,20 @@ class WarpField(VideoField):
         seen = [one for one in seen if one.informative.any()]  # not those that repeat the frame, as where it is held
         return [replace(one, frame=self.exposure.match(one.frame, one.frame)[number]) for one in seen]
 
-    def _fuse(self, t: float, size: tuple[int, int], check: Check) -> _Fusion:
-        """Both frames at `size`, and how they are put together at `t`."""
+    def _between(self, t: float, size: tuple[int, int], window: Window, check: Check) -> Tensor:
+        """Return a window of the picture at time `t`, which is neither frame's."""
         frame0 = self._enlarge(0, size)
         check()
         frame1 = self._enlarge(1, size)
         check()
         flow, fine = self.decoder.fuse_at(self, t)  # not before: it is large
         self._last_flow = t, flow
-        check()
-        return _Fusion(flow, frame0, frame1, resize_bicubic(fine, size))
-
-    def _window(self, fusion: _Fusion, t: float, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
-        """Both frames warped and blended, and the repair, in a window (top, left, height, width) of `size`."""
-        top, left, height, width = window
-        here = pixel_grid(height, width, fusion.flow) + fusion.flow.new_tensor([left, top]).view(1, 2, 1, 1)
-        flow = self._flow_window(fusion.flow, size, window)
-        colour0 = sample_at(fusion.frame0, here + flow[:, 0:2], "bicubic")
-        colour1 = sample_at(fusion.frame1, here + flow[:, 2:4], "bicubic")
-        fine = fusion.fine[..., top : top + height, left : left + width]
-        odds = fine[:, :1].clamp(-MAX_LOGIT, MAX_LOGIT).exp() * (t / (1 - t))
-        weight1 = odds / (1 + odds)
-        return colour0 + weight1 * (colour1 - colour0) + fine[:, 1:]
-
-    def _flow_window(self, flow: Tensor, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
-        """A low-resolution flow (B, 4, h, w) in a window of a picture of `size`, in that picture's pixels."""
-        top, left, height, width = window
-        low = flow.shape[-2:]
-        shrink = flow.new_tensor([low[1] / size[1], low[0] / size[0]]).view(1, 2, 1, 1)
-        corner = flow.new_tensor([left + 0.5, top + 0.5]).view(1, 2, 1, 1)
-        query = (pixel_grid(height, width, flow) + corner) * shrink - 0.5
-        return sample_at(flow, query.expand(flow.shape[0], -1, -1, -1)) / shrink.repeat(1, 2, 1, 1)
+        large = is_large(size, (self.frame0.shape[-2], self.frame0.shape[-1]))
+        return warp_and_blend(frame0, frame1, flow, fine, t, large=large, window=window, check=check)
 
     def nbytes(self) -> int:
         """See `VideoField.nbytes`."""
-        enlarged = (kept.picture for kept in self._enlarged_frames.values())
+        enlarged = sum(kept.frame.nbytes() for kept in self._enlarged_frames.values())
         last_flow = () if self._last_flow is None else self._last_flow[1:]
-        tensors = (*vars(self).values(), *self._maps, *enlarged, *last_flow)
-        return sum(v.nbytes for v in tensors if isinstance(v, Tensor)) + self._motion.nbytes()
+        tensors = (*vars(self).values(), *self._maps, *last_flow)
+        return sum(v.nbytes for v in tensors if isinstance(v, Tensor)) + enlarged + self._motion.nbytes()
