@@ -1,4 +1,7 @@
-"""The part of the build that setup.cfg cannot declare: the native entry, installed where VapourSynth autoloads it."""
+"""The part of the build that setup.cfg cannot declare: two shared libraries, which link nothing of Python.
+
+The plugin is installed where VapourSynth autoloads it, the networks' kernels beside the module that loads them.
+"""
 
 import os
 import re
@@ -15,41 +18,46 @@ from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 from build_backend import c_flags, wheel_platform, zig_target
 
-LIBRARY = "libvideoinr"
-NATIVE = Path("vs_videoinr/plugin/native")
+PLUGIN, KERNELS = "vapoursynth.plugins.videoinr.libvideoinr", "vs_videoinr.networks.libvideoinr_kernels"
 ENTRY = "VapourSynthPluginInit2"
 ZIG_TARGET = zig_target()
 SYSTEM = re.split("[-.]", ZIG_TARGET)[1] if ZIG_TARGET else sys.platform
+#: How the kernels are compiled beside that: sums of products in one instruction.
+OPTIMISED = {PLUGIN: [], KERNELS: ["-O3", "-ffp-contract=fast"]}
 SUFFIX = {"win32": ".dll", "windows": ".dll", "darwin": ".dylib", "macos": ".dylib"}.get(SYSTEM, ".so")
 
 
-class BuildPlugin(build_ext):
-    """Compile the VapourSynth plugin: an ordinary shared library which links nothing of Python."""
+class BuildLibraries(build_ext):
+    """Compile ordinary shared libraries."""
 
     def get_ext_filename(self, fullname: str) -> str:
-        """One name for every Python, as the manifest says it."""
-        return "/".join([*fullname.split(".")[:-1], LIBRARY + SUFFIX])
+        """One name for every Python, as the manifest and the module that loads it say it."""
+        return fullname.replace(".", "/") + SUFFIX
 
     def get_export_symbols(self, ext: Extension) -> list[str]:  # noqa: ARG002
         """On Windows: the plugin's entry instead of a Python module's."""
         return [ENTRY]
 
     def build_extension(self, ext: Extension) -> None:
-        """Compile, put the manifest beside the library, or say in one sentence what is missing."""
-        major, minor = self.distribution.get_version().split(".")[:2]
-        ext.define_macros = [("VIDEOINR_MAJOR", major), ("VIDEOINR_MINOR", minor)]
-        ext.include_dirs = [vapoursynth.get_include()]
+        """Compile, put the manifest beside the plugin, or say in one sentence what is missing."""
         # A core unloads its plugins when it goes; callbacks of another core may still be running in this one.
-        ext.extra_link_args = ["-Wl,-z,nodelete"] if SYSTEM == "linux" else []
+        ext.extra_link_args = ["-pthread", "-Wl,-z,nodelete"] if SYSTEM == "linux" else []
+        if ext.name == PLUGIN:
+            major, minor = self.distribution.get_version().split(".")[:2]
+            ext.define_macros = [("VIDEOINR_MAJOR", major), ("VIDEOINR_MINOR", minor)]
+            ext.include_dirs = [vapoursynth.get_include()]
+            manifest = Path(self.get_ext_fullpath(ext.name)).with_name("manifest.vs")
+            manifest.parent.mkdir(parents=True, exist_ok=True)
+            manifest.write_text(f"[VapourSynth Manifest V1]\n{PLUGIN.split('.')[-1]}\n", encoding="ascii")
         if ZIG_TARGET:
             self._build_with_zig(ext, ZIG_TARGET)
-        else:
+        elif (
+            ext.name == PLUGIN or self.compiler.compiler_type != "msvc"
+        ):  # which has no vectors: PyTorch does that work
             self._build_with_own_compiler(ext)
-        manifest = Path(self.get_ext_fullpath(ext.name)).with_name("manifest.vs")
-        manifest.write_text(f"[VapourSynth Manifest V1]\n{LIBRARY}\n", encoding="ascii")
 
     def _build_with_own_compiler(self, ext: Extension) -> None:
-        ext.extra_compile_args = c_flags(self.compiler.compiler_type)
+        ext.extra_compile_args = [*c_flags(self.compiler.compiler_type), *OPTIMISED[ext.name]]
         if sanitizer := os.environ.get("VIDEOINR_SANITIZE"):  # address or thread: see docs/RELIABILITY.md
             flags = [f"-fsanitize={sanitizer}", "-fno-omit-frame-pointer", "-g"]
             ext.extra_compile_args += flags
@@ -69,7 +77,8 @@ class BuildPlugin(build_ext):
         output.parent.mkdir(parents=True, exist_ok=True)
         work = Path(self.build_temp).absolute()
         work.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "ziglang", "cc", "-target", target, *c_flags("unix"), "-g0", "-s", "-shared"]
+        command = [sys.executable, "-m", "ziglang", "cc", "-target", target, *c_flags("unix"), *OPTIMISED[ext.name]]
+        command += ["-g0", "-s", "-shared"]
         command += shlex.split(os.environ.get("CFLAGS", ""))
         command += [f"-D{name}={value}" for name, value in ext.define_macros]
         command += [f"-I{folder}" for folder in ext.include_dirs]
@@ -82,9 +91,9 @@ class BuildPlugin(build_ext):
         (work / output.name).replace(output)
 
     def get_outputs(self) -> list[str]:
-        """What is installed: the library and its manifest."""
-        outputs = super().get_outputs()
-        return [*outputs, *(str(Path(path).with_name("manifest.vs")) for path in outputs)]
+        """What is installed: the libraries that were built, and the plugin's manifest."""
+        manifest = Path(self.get_ext_fullpath(PLUGIN)).with_name("manifest.vs")
+        return [*filter(os.path.exists, super().get_outputs()), str(manifest)]
 
 
 class PlatformWheel(bdist_wheel):
@@ -95,13 +104,13 @@ class PlatformWheel(bdist_wheel):
         return "py3", "none", wheel_platform() or super().get_tag()[2]
 
 
+def library(name: str, folder: str) -> Extension:
+    """A library of the C files in a folder."""
+    native = Path(folder, "native")
+    return Extension(name, sorted(map(str, native.glob("*.c"))), depends=sorted(map(str, native.glob("*.h"))))
+
+
 setup(
-    ext_modules=[
-        Extension(
-            "vapoursynth.plugins.videoinr.libvideoinr",
-            sorted(map(str, NATIVE.glob("*.c"))),
-            depends=[str(NATIVE / "videoinr.h")],
-        )
-    ],
-    cmdclass={"build_ext": BuildPlugin, "bdist_wheel": PlatformWheel},
+    ext_modules=[library(PLUGIN, "vs_videoinr/plugin"), library(KERNELS, "vs_videoinr/networks")],
+    cmdclass={"build_ext": BuildLibraries, "bdist_wheel": PlatformWheel},
 )

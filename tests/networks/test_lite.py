@@ -218,6 +218,23 @@ def test_a_pan_stays_rigid(core: Any, request: pytest.FixtureRequest) -> None:
                 assert high - low < 1
 
 
+@pytest.mark.parametrize(("x", "y", "least"), [(1, 0, 0.89), (3, 1, 0.73), (2, 1, 0.86)])
+def test_frames_between_others_are_nearly_as_sharp(
+    core: Any, request: pytest.FixtureRequest, x: int, y: int, least: float
+) -> None:
+    """Half-way through a pan by odd numbers of pixels everything lies between them; that is not to show as a pulse."""
+    film = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)[20].resize.Bicubic(format=vs.RGBS)
+    pan = core.std.Splice([film.std.CropAbs(160, 96, left=40 + x * k, top=20 + y * k) for k in range(2)])
+    shown = pan.videoinr.Upscale(factor_num=2, model="lite")
+
+    def energy(n: int) -> float:
+        gray = rgb(shown, n).mean(0)
+        around = sum(np.roll(gray, step, axis) for axis in (0, 1) for step in (1, -1))
+        return float(np.square(4 * gray - around)[8:-8, 8:-8].mean())
+
+    assert 2 * energy(1) > least * (energy(0) + energy(2))
+
+
 def cost(net: Any, scale: int) -> tuple[float, float]:
     """Multiply-adds per low-resolution pixel to encode and per output pixel, counted by torch.
 

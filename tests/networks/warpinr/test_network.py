@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vs_videoinr import ModelError, from_state_dict
-from vs_videoinr.networks.warpinr import field as warpfield
+from vs_videoinr.networks import kernels, warp_blend
 from vs_videoinr.networks.warpinr.flow_refinement import (
     propagate_neighbour_flow,
     refine_lucas_kanade,
@@ -134,13 +134,18 @@ def test_sizes_by_turns(net: WarpINR) -> None:
 
 
 def test_what_a_field_keeps_is_counted(net: WarpINR) -> None:
-    """Both frames at the size last asked for, in single precision, and no other size; the flow at the last time."""
+    """Both frames at the size last asked for, in single precision, and no other size; the flow at the last time.
+
+    For kernels a pixel is four numbers, and there are borders.
+    """
     field = net.encode(*frames(12, 20))
     before = field.nbytes()
     flow = 4 * 12 * 20 * 4
-    for size in ((48, 80), (30, 50)):
-        field.sample(0.5, size)
-        assert field.nbytes() == before + 2 * 3 * size[0] * size[1] * 4 + flow
+    for height, width in ((48, 80), (30, 50)):
+        field.sample(0.5, (height, width))
+        border = 2 * kernels.BORDER
+        frame = 4 * (height + border) * (width + border) if kernels.available() else 3 * height * width
+        assert field.nbytes() == before + 2 * frame * 4 + flow
 
 
 def test_motion_is_the_same_before_and_after_a_frame_is_made(net: WarpINR) -> None:
@@ -155,7 +160,8 @@ def test_motion_is_the_same_before_and_after_a_frame_is_made(net: WarpINR) -> No
 def test_chunks_change_nothing(net: WarpINR, monkeypatch: pytest.MonkeyPatch) -> None:
     field = net.encode(*frames(16, 24))
     whole = field.sample(0.3, (56, 84))
-    monkeypatch.setattr(warpfield, "CHUNK_PIXELS", 84 * 5)
+    monkeypatch.setattr(warp_blend, "CHUNK_PIXELS", 84 * 5)
+    monkeypatch.setattr(warp_blend, "KERNEL_PIXELS", 84 * 5)
     torch.testing.assert_close(field.sample(0.3, (56, 84)), whole, rtol=0, atol=1e-6)
 
 
@@ -185,7 +191,7 @@ def test_sizes_are_read_off_the_checkpoint(config: WarpINRConfig) -> None:
 
 
 def test_work_can_be_abandoned_between_chunks(net: WarpINR, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warpfield, "CHUNK_PIXELS", 48)
+    monkeypatch.setattr(warp_blend, "CHUNK_PIXELS", 48)
     field = net.encode(*frames(16, 24))
     calls = []
 

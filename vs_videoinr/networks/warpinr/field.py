@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vs_videoinr.networks.base import VideoField, checked_query
-from vs_videoinr.networks.sampling import pixel_grid, sample_at
+from vs_videoinr.networks.warp_blend import SampledFrame, flow_in_window, is_large, sampled_frame, warp_and_blend
 from vs_videoinr.networks.warpinr.fusion import accelerations, flows_at
 from vs_videoinr.networks.warpinr.neighbours import Neighbour
 from vs_videoinr.networks.warpinr.pair_motion import EnlargedFrame, PairMotion
@@ -19,9 +19,6 @@ from vs_videoinr.networks.warpinr.stages import Stage
 
 if TYPE_CHECKING:
     from vs_videoinr.networks.warpinr.network import WarpINR
-
-#: Output pixels warped at a time: beside what is kept, sampling takes little memory, and can be abandoned.
-CHUNK_PIXELS = 1 << 16
 
 Check = Callable[[], None]
 
@@ -58,27 +55,20 @@ class WarpField(VideoField):
         check = check or (lambda: None)
         if t in (0, 1):
             check()
-            return self._enlarged(int(t), size).clone()
+            return self._enlarged(int(t), size).picture.clone(memory_format=torch.contiguous_format)
         frames = []
         for number in range(2):
             check()
             frames.append(self._enlarged(number, size))
-        flow = self._flows_at(t)
-        height, width = size
-        rows = max(1, CHUNK_PIXELS // (width * len(flow)))
-        parts = []
-        for row in range(0, height, rows):
-            check()
-            here = _flow_window(flow, size, (row, 0, min(rows, height - row), width))
-            parts.append(_blend(frames, here, row, t))
-        return torch.cat(parts, 2)
+        own = self._motion.frame0.shape
+        return warp_and_blend(*frames, self._flows_at(t), t, large=is_large(size, (own[-2], own[-1])), check=check)
 
     def motion(self, t: float, size: tuple[int, int], *, check: Check | None = None) -> Tensor:
         """See `VideoField.motion`."""
         t, size = checked_query(t, size)
         if check is not None:
             check()
-        return _flow_window(self._flows_at(t), size, (0, 0, *size))
+        return flow_in_window(self._flows_at(t), size, (0, 0, *size))
 
     def _flows_at(self, t: float) -> Tensor:
         # What goes past the network is led along the motion of the frame that was sampled just now.
@@ -86,8 +76,8 @@ class WarpField(VideoField):
             self._last_flow = t, flows_at(self._motion, self._acceleration, t)
         return self._last_flow[1]
 
-    def _enlarged(self, number: int, size: tuple[int, int]) -> Tensor:
-        """Frame 0 or 1 at the size asked for, float32 (B, 3, *size); both pairs that it belongs to have it once."""
+    def _enlarged(self, number: int, size: tuple[int, int]) -> SampledFrame:
+        """Frame 0 or 1 at the size asked for; both pairs that it belongs to have it once."""
         before, after = self._neighbours
         if number == 0:
             earlier, later = before, self._motion
@@ -97,10 +87,10 @@ class WarpField(VideoField):
         assert keeper is not None
         kept = keeper.enlarged.get(slot)
         if kept is None or not kept.matches(size, other):
-            picture = self._enlarge(number, size, earlier, later)
-            kept = EnlargedFrame(picture, None if other is None else weakref.ref(other))
+            frame = sampled_frame(self._enlarge(number, size, earlier, later))
+            kept = EnlargedFrame(frame, None if other is None else weakref.ref(other))
             keeper.enlarged[slot] = kept
-        return kept.picture
+        return kept.frame
 
     def _enlarge(
         self, number: int, size: tuple[int, int], earlier: PairMotion | None, later: PairMotion | None
@@ -115,23 +105,3 @@ class WarpField(VideoField):
         """See `VideoField.nbytes`."""
         own = (self._acceleration, None if self._last_flow is None else self._last_flow[1])
         return sum(tensor.nbytes for tensor in own if tensor is not None) + self._motion.nbytes()
-
-
-def _blend(frames: list[Tensor], flow: Tensor, top: int, t: float) -> Tensor:
-    """The rows from `top` on of the picture at time `t`, from both enlarged frames; `flow` leads to them."""
-    height, width = flow.shape[-2:]
-    here = pixel_grid(height, width, flow) + flow.new_tensor([0, top]).view(1, 2, 1, 1)
-    colour0, colour1 = (
-        sample_at(frame, here + way, "bicubic") for frame, way in zip(frames, flow.split(2, 1), strict=True)
-    )
-    return colour0 + t * (colour1 - colour0)
-
-
-def _flow_window(flow: Tensor, size: tuple[int, int], window: tuple[int, int, int, int]) -> Tensor:
-    """A low-resolution flow (B, 4, h, w) in a window of a picture of `size`, in that picture's pixels."""
-    top, left, height, width = window
-    low = flow.shape[-2:]
-    shrink = flow.new_tensor([low[1] / size[1], low[0] / size[0]]).view(1, 2, 1, 1)
-    corner = flow.new_tensor([left + 0.5, top + 0.5]).view(1, 2, 1, 1)
-    query = (pixel_grid(height, width, flow) + corner) * shrink - 0.5
-    return sample_at(flow, query.expand(flow.shape[0], -1, -1, -1)) / shrink.repeat(1, 2, 1, 1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from vs_videoinr.networks.warp_blend import SampledFrame
 from vs_videoinr.networks.warpinr.exposure import Exposure
 from vs_videoinr.networks.warpinr.static_regions import StaticRegions
 
@@ -16,17 +17,17 @@ class EnlargedFrame:
     """One of a pair's frames at the size asked for last.
 
     Attributes:
-        picture: float32 (B, 3, H, W).
+        frame: The frame.
         other: The pair on the frame's other side that was known then; None if there was none.
     """
 
-    picture: Tensor
+    frame: SampledFrame
     other: weakref.ref[PairMotion] | None
 
     def matches(self, size: tuple[int, int], other: PairMotion | None) -> bool:
         """Whether the frame is of `size`, and made with what this `other` pair shows."""
         known = None if self.other is None else self.other()
-        return self.picture.shape[-2:] == size and known is other and (other is None) == (self.other is None)
+        return self.frame.picture.shape[-2:] == size and known is other and (other is None) == (self.other is None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,4 +66,4 @@ class PairMotion:
     def nbytes(self) -> int:
         """Return bytes of tensor memory, but for what is next to nothing."""
         own = (self.frame0, self.frame1, self.flow01, self.flow10, *vars(self.static).values())
-        return sum(tensor.nbytes for tensor in own) + sum(kept.picture.nbytes for kept in self.enlarged.values())
+        return sum(tensor.nbytes for tensor in own) + sum(kept.frame.nbytes() for kept in self.enlarged.values())

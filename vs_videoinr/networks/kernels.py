@@ -1,0 +1,129 @@
+"""The networks' kernels in C, by ctypes: where the library is, whether it can do a piece of work, and what it is given.
+
+Whoever calls a kernel does the same work by PyTorch where there is no library (a checkout that was not installed, a
+compiler that has no vectors), where tensors are on another device or not float32, and where gradients are wanted.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from ctypes import POINTER, Structure, byref, c_float, c_int32, c_int64, c_void_p
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+#: What of native/kernels.h this module speaks.
+VERSION = 1
+
+#: Pixels around a packed frame that repeat its border.
+BORDER = 5
+
+#: Of a table of Lanczos's weights.
+LANCZOS_STEPS = 256
+
+_MAX_THREADS = 64
+
+_NAME = "libvideoinr_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+
+
+class Resize(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (("first", c_void_p), ("weights", c_void_p), ("taps", c_int32), ("inputs", c_int32))
+
+
+class WarpBlend(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (
+        ("frames", c_void_p * 2),
+        *((name, c_void_p) for name in ("flow", "fine", "output", "scratch", "lanczos")),
+        ("fine_rows", Resize),
+        ("fine_columns", Resize),
+        ("scratch_floats", c_int64),
+        *((name, c_int32) for name in ("height", "width", "flow_height", "flow_width", "top", "left", "rows")),
+        ("columns", c_int32),
+        ("odds", c_float),
+        ("max_logit", c_float),
+    )
+
+
+class PackFrame(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (("picture", c_void_p), ("packed", c_void_p), ("height", c_int32), ("width", c_int32))
+
+
+class Kernels:
+    """The functions of the library, for the instructions that this processor has."""
+
+    def __init__(self, library: ctypes.CDLL, variant: str) -> None:
+        self.variant = variant
+        self._warp_and_blend = library[f"warp_and_blend_{variant}"]
+        self._pack_frame = library[f"pack_frame_{variant}"]
+        self._warp_and_blend.argtypes = POINTER(WarpBlend), ctypes.c_int, ctypes.c_int, ctypes.c_int
+        self._pack_frame.argtypes = POINTER(PackFrame), ctypes.c_int
+        self._warp_and_blend.restype = self._pack_frame.restype = None
+
+    def warp_and_blend(self, job: WarpBlend, first: int, last: int) -> None:
+        """Make rows of the window from `first` to before `last`."""
+        self._warp_and_blend(byref(job), first, last, threads())
+
+    def pack_frame(self, job: PackFrame) -> None:
+        """Lay a picture out for sampling."""
+        self._pack_frame(byref(job), threads())
+
+
+def threads() -> int:
+    """Return how many threads kernels work in: as many as torch's operations in this thread."""
+    return min(torch.get_num_threads(), _MAX_THREADS)
+
+
+def kernels_for(*tensors: Tensor) -> Kernels | None:
+    """Return the kernels if they can work on these tensors, or None: PyTorch is to do it then."""
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    plain = all(type(one) is Tensor and one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors)
+    return best() if plain and not wanted else None
+
+
+@cache
+def best() -> Kernels | None:
+    """Return the kernels for the instructions that torch uses on this processor, or None if there is no library."""
+    return available()[-1] if available() else None
+
+
+@cache
+def available() -> tuple[Kernels, ...]:
+    """Return the kernels in all variants that run on this processor, the quickest last."""
+    library = _load()
+    if library is None:
+        return ()
+    # Which torch has looked up, and can be told otherwise (ATEN_CPU_CAPABILITY).
+    wide = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    names = ["baseline", "avx2"] if wide and hasattr(library, "warp_and_blend_avx2") else ["baseline"]
+    return tuple(Kernels(library, name) for name in names)
+
+
+def _load() -> ctypes.CDLL | None:
+    for path in _places():
+        try:
+            library = ctypes.CDLL(str(path))
+            if library.kernels_version() == VERSION:
+                return library
+        except (OSError, AttributeError):  # not there, or something else
+            continue
+    return None
+
+
+def _places() -> list[Path]:
+    """Return where the library may be: beside this module or, if that is a checkout's, with what is installed."""
+    beside = Path(__file__).with_name(_NAME)
+    try:
+        installed = metadata.distribution("vapoursynth-videoinr").locate_file(f"vs_videoinr/networks/{_NAME}")
+    except metadata.PackageNotFoundError:
+        return [beside]
+    return [beside, Path(str(installed))]

@@ -1,0 +1,206 @@
+/* Two frames warped, blended and repaired, row by row in one pass: flow and fusion are brought to the frames' size on
+ * the way, and of a pixel's surroundings all colours of a row are one vector. Included once per variant. */
+
+#include <string.h>
+
+typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float Sixteen __attribute__((vector_size(64), aligned(4), may_alias));
+
+/* Rows that a thread takes at a time. */
+enum { BLOCK = 8 };
+
+static inline Four four_at(const float *place) {
+    return *(const Four *)place;
+}
+
+static inline int clamp_int(int value, int low, int high) {
+    return value < low ? low : value > high ? high : value;
+}
+
+/* NaN becomes `low`. */
+static inline float clamp_float(float value, float low, float high) {
+    value = value > low ? value : low;
+    return value < high ? value : high;
+}
+
+/* The largest whole number up to a small `value`; what is left of it goes to `rest`. */
+static inline int floor_of(float value, float *rest) {
+    int whole = (int)value;
+    whole -= (float)whole > value;
+    *rest = value - (float)whole;
+    return whole;
+}
+
+/* e to the power of something from -80 to 80, to a few units in the last place. */
+static inline float exponential(float x) {
+    float scaled = x * 1.44269504f;
+    float whole = scaled + 12582912.0f; /* 1.5 * 2^23: rounds to a whole number */
+    int32_t bits;
+    memcpy(&bits, &whole, sizeof bits);
+    whole -= 12582912.0f;
+    float r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f; /* log(2), in two parts */
+    float p =
+        1 + r * (1 + r * (0.5f + r * (0.166666672f + r * (4.16665763e-2f + r * (8.33345205e-3f + r * 1.39e-3f)))));
+    int32_t power = (int32_t)((uint32_t)(bits + 127) << 23);
+    float two_to;
+    memcpy(&two_to, &power, sizeof two_to);
+    return p * two_to;
+}
+
+/* What a row (columns of the window, 4) of a map is, resized. `line` is scratch for a row of the map itself. */
+static void resize_row(float *row, float *line, const float *map, const Resize *rows, const Resize *columns, int y,
+                       int left, int count) {
+    int width = columns->inputs;
+    const float *vertical = rows->weights + (size_t)y * (size_t)rows->taps;
+    const float *source = map + 4 * (size_t)width * (size_t)rows->first[y];
+    for (int i = 0; i < 4 * width; i++)
+        line[i] = vertical[0] * source[i];
+    for (int tap = 1; tap < rows->taps; tap++) {
+        source += 4 * (size_t)width;
+        for (int i = 0; i < 4 * width; i++)
+            line[i] += vertical[tap] * source[i];
+    }
+    for (int x = 0; x < count; x++) {
+        const float *horizontal = columns->weights + (size_t)(left + x) * (size_t)columns->taps;
+        const float *from = line + 4 * (size_t)columns->first[left + x];
+        Four sum = horizontal[0] * four_at(from);
+        for (int tap = 1; tap < columns->taps; tap++)
+            sum += horizontal[tap] * four_at(from + 4 * tap);
+        *(Four *)(row + 4 * x) = sum;
+    }
+}
+
+/* A row of the flow in the frames' pixels, bilinear. */
+static void flow_row(float *row, float *line, const WarpBlend *job, int y) {
+    int width = job->flow_width;
+    float shrink_x = (float)width / (float)job->width, shrink_y = (float)job->flow_height / (float)job->height;
+    float down, along;
+    float at = clamp_float(((float)y + 0.5f) * shrink_y - 0.5f, 0, (float)(job->flow_height - 1));
+    int above = floor_of(at, &down), below = clamp_int(above + 1, 0, job->flow_height - 1);
+    const float *upper = job->flow + 4 * (size_t)width * (size_t)above;
+    const float *lower = job->flow + 4 * (size_t)width * (size_t)below;
+    for (int i = 0; i < 4 * width; i++)
+        line[i] = upper[i] + down * (lower[i] - upper[i]);
+    Four pixels = {1 / shrink_x, 1 / shrink_y, 1 / shrink_x, 1 / shrink_y};
+    for (int x = 0; x < job->columns; x++) {
+        at = clamp_float(((float)(job->left + x) + 0.5f) * shrink_x - 0.5f, 0, (float)(width - 1));
+        int first = floor_of(at, &along), second = clamp_int(first + 1, 0, width - 1);
+        Four here = four_at(line + 4 * first), next = four_at(line + 4 * second);
+        *(Four *)(row + 4 * x) = (here + along * (next - here)) * pixels;
+    }
+}
+
+/* Bicubic weights (a = -0.75) of the four pixels around a place `f` behind the second. */
+static inline Four bicubic(float f) {
+    const Four cube = {-0.75f, 1.25f, -1.25f, 0.75f}, square = {1.5f, -2.25f, 1.5f, -0.75f};
+    const Four line = {-0.75f, 0, 0.75f, 0}, constant = {0, 1, 0, 0};
+    return ((cube * f + square) * f + line) * f + constant;
+}
+
+static inline Four sample_bicubic(const float *frame, size_t stride, float x, float y) {
+    float along, down;
+    int column = floor_of(x, &along), row = floor_of(y, &down);
+    const float *from = frame + (size_t)(row + BORDER - 1) * stride + 4 * (size_t)(column + BORDER - 1);
+    Four vertical = bicubic(down), horizontal = bicubic(along);
+    Sixteen sum = vertical[0] * *(const Sixteen *)from;
+    sum += vertical[1] * *(const Sixteen *)(from + stride);
+    sum += vertical[2] * *(const Sixteen *)(from + 2 * stride);
+    sum += vertical[3] * *(const Sixteen *)(from + 3 * stride);
+    union {
+        Sixteen all;
+        Four tap[4];
+    } colours = {sum};
+    return (horizontal[0] * colours.tap[0] + horizontal[1] * colours.tap[1]) +
+           (horizontal[2] * colours.tap[2] + horizontal[3] * colours.tap[3]);
+}
+
+/* Lanczos's weights of the six pixels around a place `f` behind the third. */
+static inline void lanczos(Eight *weights, const float *table, float f) {
+    float rest, place = f * LANCZOS_STEPS;
+    int step = floor_of(place, &rest);
+    Eight here = *(const Eight *)(table + 8 * step), next = *(const Eight *)(table + 8 * step + 8);
+    *weights = here + rest * (next - here);
+}
+
+static inline Four sample_lanczos(const float *frame, size_t stride, const float *table, float x, float y) {
+    float along, down;
+    int column = floor_of(x, &along), row = floor_of(y, &down);
+    const float *from = frame + (size_t)(row + BORDER - 2) * stride + 4 * (size_t)(column + BORDER - 2);
+    Eight vertical, horizontal;
+    lanczos(&vertical, table, down);
+    lanczos(&horizontal, table, along);
+    Eight sum0 = {0}, sum1 = {0}, sum2 = {0};
+    for (int tap = 0; tap < 6; tap++, from += stride) {
+        sum0 += vertical[tap] * *(const Eight *)from;
+        sum1 += vertical[tap] * *(const Eight *)(from + 8);
+        sum2 += vertical[tap] * *(const Eight *)(from + 16);
+    }
+    union {
+        Eight all[3];
+        Four tap[6];
+    } colours = {{sum0, sum1, sum2}};
+    Four sum = horizontal[0] * colours.tap[0] + horizontal[1] * colours.tap[1];
+    sum += horizontal[2] * colours.tap[2] + horizontal[3] * colours.tap[3];
+    return sum + (horizontal[4] * colours.tap[4] + horizontal[5] * colours.tap[5]);
+}
+
+static void warp_and_blend_rows(const void *context, int first, int last, int thread) {
+    const WarpBlend *job = context;
+    size_t columns = (size_t)job->columns, plane = columns * (size_t)job->rows;
+    size_t stride = 4 * ((size_t)job->width + 2 * BORDER);
+    float *flow = job->scratch + (size_t)job->scratch_floats * (size_t)thread;
+    float *fine = flow + 4 * columns, *share = fine + 4 * columns, *line = share + columns;
+    /* Farther outside everything is of the border's colour. */
+    float most_x = (float)(job->width + 1), most_y = (float)(job->height + 1);
+    for (int row = first; row < last; row++) {
+        int y = job->top + row;
+        flow_row(flow, line, job, y);
+        resize_row(fine, line, job->fine, &job->fine_rows, &job->fine_columns, y, job->left, job->columns);
+        for (size_t x = 0; x < columns; x++) {
+            float odds = exponential(clamp_float(fine[4 * x], -job->max_logit, job->max_logit)) * job->odds;
+            share[x] = odds / (1 + odds);
+        }
+        float *output = job->output + columns * (size_t)row;
+        for (size_t x = 0; x < columns; x++) {
+            Four colours[2];
+            for (int n = 0; n < 2; n++) {
+                float at_x = clamp_float((float)(job->left + (int)x) + flow[4 * x + 2 * (size_t)n], -2, most_x);
+                float at_y = clamp_float((float)y + flow[4 * x + 2 * (size_t)n + 1], -2, most_y);
+                colours[n] = job->lanczos ? sample_lanczos(job->frames[n], stride, job->lanczos, at_x, at_y)
+                                          : sample_bicubic(job->frames[n], stride, at_x, at_y);
+            }
+            Four blended = colours[0] + share[x] * (colours[1] - colours[0]);
+            output[x] = blended[0] + fine[4 * x + 1];
+            output[plane + x] = blended[1] + fine[4 * x + 2];
+            output[2 * plane + x] = blended[2] + fine[4 * x + 3];
+        }
+    }
+}
+
+/* Make rows of the window from `first` to before `last`. */
+EXPORT void VARIANT(warp_and_blend)(const WarpBlend *job, int first, int last, int threads) {
+    run_rows(warp_and_blend_rows, job, first, last, BLOCK, threads);
+}
+
+static void pack_rows(const void *context, int first, int last, int thread) {
+    const PackFrame *job = context;
+    (void)thread;
+    int width = job->width;
+    size_t stride = 4 * ((size_t)width + 2 * BORDER), plane = (size_t)job->height * (size_t)width;
+    for (int row = first; row < last; row++) {
+        const float *from = job->picture + (size_t)width * (size_t)clamp_int(row - BORDER, 0, job->height - 1);
+        float *to = job->packed + stride * (size_t)row, *inside = to + 4 * BORDER;
+        for (int x = 0; x < width; x++)
+            *(Four *)(inside + 4 * x) = (Four){from[x], from[plane + (size_t)x], from[2 * plane + (size_t)x], 0};
+        Four left = four_at(inside), right = four_at(inside + 4 * (width - 1));
+        for (int x = 0; x < BORDER; x++) {
+            *(Four *)(to + 4 * x) = left;
+            *(Four *)(inside + 4 * (width + x)) = right;
+        }
+    }
+}
+
+EXPORT void VARIANT(pack_frame)(const PackFrame *job, int threads) {
+    run_rows(pack_rows, job, 0, job->height + 2 * BORDER, BLOCK, threads);
+}
