@@ -70,7 +70,6 @@ typedef struct Python {
     PyObject *(*from_float)(double);
     long long (*to_int)(PyObject *);
     double (*to_float)(PyObject *);
-    int (*is_true)(PyObject *);
     PyObject *(*from_memory)(char *, PySize, int);
 } Python;
 
@@ -100,6 +99,7 @@ double float_attribute(const Python *p, PyObject *object, const char *name, int 
 /* ---------------------------------------------------------------- graph.c: what the filters of one call share */
 
 enum { IGNORE_CUTS, HOLD, SWITCH };     /* what is done about a cut: vs_videoinr.plugin.scene_cuts.Mode */
+enum { NO_CUT, IS_CUT, UNDECIDED };     /* between two frames: vs_videoinr.plugin.scene_cuts.Verdict */
 enum { PICTURE, TRANSPARENCY, MOTION }; /* what is rendered: vs_videoinr.plugin.entry.Content */
 enum { BETWEEN, LEFT, RIGHT };          /* what an output frame shows: something new, or a source frame as it is */
 
