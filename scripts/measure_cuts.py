@@ -12,7 +12,7 @@ import numpy as np
 
 from scripts import command
 from scripts.data.video import CACHE, cached
-from vs_videoinr.plugin.scene_cuts import THRESHOLD, difference, is_fade
+from vs_videoinr.plugin.scene_cuts import MAX_REPEATS, THRESHOLD, Verdict, cells, difference, judge
 
 CUTS = {"sintel_24": [3, 65, 73, 89, 240, 290, 327, 341], "bunny_24": [84, 177], "bunny_60": [20], "city_25": [115]}
 
@@ -26,13 +26,13 @@ def main() -> None:
     arguments = parser.parse_args()
     pairs = found = missed = wrong = 0
     for path in arguments.clips:
-        frames = [np.moveaxis(frame, 2, 0).astype(np.float32) / 255 for frame in cached(path, arguments.cache)]
+        frames = [cells(np.moveaxis(frame, 2, 0).astype(np.float32) / 255) for frame in cached(path, arguments.cache)]
         for n in range(len(frames) - 1):
             pairs += 1
             value = difference(frames[n], frames[n + 1])
-            triples = [frames[k : k + 3] for k in (n - 1, n) if 0 <= k < len(frames) - 2]
+            before, after = frames[max(n - MAX_REPEATS, 0) : n][::-1], frames[n + 2 : n + 2 + MAX_REPEATS]
             true = n in CUTS.get(path.stem, [])
-            taken = value > arguments.threshold and not any(is_fade(*triple) for triple in triples)
+            taken = judge(frames[n], frames[n + 1], before, after, arguments.threshold) != Verdict.NO_CUT
             found += true and taken
             missed += true and not taken
             wrong += taken and not true

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 import vapoursynth as vs
 from numpy.typing import NDArray
 
-from tests.frames import rgb
+from tests.frames import pixels_of, rgb, same
 from vs_videoinr.networks.warpinr.network import WarpINR, WarpINRConfig
 from vs_videoinr.weights import library
 
@@ -191,6 +192,65 @@ def test_the_way_through_rgb_costs_no_more_than_rounding(
     for n in range(4):
         for one, source in zip(integers_or_floats(out, n), integers_or_floats(clip, n), strict=True):
             assert np.abs(one - source).max() <= step
+
+
+def in_columns(core: Any, format_: int, **props: int) -> Any:
+    """Two frames of flat columns, 16 pixels wide: levels and colours of all kinds, many of which are none in RGB."""
+    whole = core.get_video_format(format_)
+    top, neutral = (1 << whole.bits_per_sample, 0) if whole.sample_type == INTEGER else (1, 0.5)
+    columns = [
+        core.std.BlankClip(
+            format=format_, width=16, height=8, length=1,
+            color=[luma * top, (u - neutral) * top, (v - neutral) * top],
+        )
+        for luma, u, v in itertools.product((0.01, 0.6, 0.98), (0.02, 0.5, 0.9), (0.05, 0.97))
+    ]  # fmt: skip
+    there, back = core.std.StackHorizontal(columns), core.std.StackHorizontal(columns[::-1])
+    return core.std.SetFrameProps(there + back, **props)
+
+
+def levels_of_columns(clip: Any, n: int) -> list[NDArray[np.float64]]:
+    """What a frame of `in_columns` has in the middle of its columns: for every plane (rows, columns)."""
+    columns = [plane.reshape(len(plane), 18, -1) for plane in integers_or_floats(clip, n)]
+    return [column[:, :, column.shape[2] // 2] for column in columns]
+
+
+@pytest.mark.parametrize("matrix", [10, 12, 13, 14])  # constant luminance, what is derived from primaries, ICtCp
+@pytest.mark.parametrize(
+    "format_",
+    [vs.YUV444P8, vs.YUV420P10, vs.YUV444P16, vs.YUV420PS],
+    ids=lambda of: vs.PresetVideoFormat(of).name,
+)
+def test_no_colour_is_lost_where_rgb_is_reached_through_light(
+    core: Any, neutral: str, format_: int, matrix: int
+) -> None:
+    step = {INTEGER: 1.0, FLOAT: 1e-5}[core.get_video_format(format_).sample_type]
+    for scale, props in ((1, {"_Primaries": 9, "_Transfer": 16}), (1, {}), (2, {"_Transfer": 14, "_Range": 1})):
+        clip = in_columns(core, format_, _Matrix=matrix, **props)
+        out = core.videoinr.Query(clip, times=[JUST_AFTER], scale=scale, sc=False, model=neutral)
+        assert colour_props(out, 0) == {"_Matrix": matrix, **props}
+        for shown, source in zip(levels_of_columns(out, 0), levels_of_columns(clip, 0), strict=True):
+            assert np.abs(shown - source[:1]).max() <= step
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize(
+    ("matrix", "other", "transfer"), [(10, 9, 14), (9, 10, 14), (13, 10, 1), (1, 13, 1), (14, 9, 16), (9, 14, 16)]
+)
+def test_colours_stay_where_the_way_to_rgb_changes_within_the_clip(
+    core: Any, neutral: str, matrix: int, other: int, transfer: int, scale: int
+) -> None:
+    colours = itertools.product((0.2, 0.5, 0.8), (0.3, 0.45, 0.7), (0.3, 0.6))
+    columns = [core.std.BlankClip(format=vs.RGBS, width=16, height=8, length=4, color=[*colour]) for colour in colours]
+    tags = {"_Primaries": 9, "_Transfer": transfer}
+    flat = core.std.SetFrameProps(core.std.StackHorizontal(columns), **tags)
+    clip, later = (flat.resize.Bicubic(format=vs.YUV444P16, matrix=one, range=one == 9) for one in (matrix, other))
+    out = core.videoinr.Upscale(clip[:2] + later[2:], scale=scale, factor_num=2, model=neutral)
+    for n in range(len(out)):
+        assert colour_props(out, n) == colour_props(clip, 0)
+        for shown, source in zip(levels_of_columns(out, n), levels_of_columns(clip, 0), strict=True):
+            assert np.abs(shown - source[:1]).max() <= 64
+    assert scale == 2 or same(*pixels_of(out, [2]), *pixels_of(clip, [1]))
 
 
 def test_high_dynamic_range_keeps_levels_and_tags(core: Any, neutral: str) -> None:

@@ -13,7 +13,7 @@ import vapoursynth as vs
 
 from tests.conftest import Clips
 from tests.frames import duration, grainy, pixels_of, props_of, same
-from vs_videoinr.plugin.scene_cuts import THRESHOLD, difference, is_fade
+from vs_videoinr.plugin.scene_cuts import MAX_REPEATS, THRESHOLD, Cells, Verdict, cells, difference, is_fade, judge
 
 pytestmark = pytest.mark.vpy("initial-core", "reloaded-core")
 
@@ -27,9 +27,13 @@ def film(core: Any, request: pytest.FixtureRequest) -> Any:
     return core.bs.VideoSource(str(request.config.rootpath / "tests/data/cuts.mp4"), cachemode=0)
 
 
+def cells_of(clip: Any) -> list[Cells]:
+    return [cells(np.stack(planes)) for planes in pixels_of(clip)]
+
+
 @pytest.mark.vpy("initial-core")
 def test_the_cuts_of_a_film_are_found(film: Any) -> None:
-    frames = [np.stack(planes) for planes in pixels_of(film.resize.Bicubic(format=vs.RGBS))]
+    frames = cells_of(film.resize.Bicubic(format=vs.RGBS))
     values = [difference(a, b) for a, b in itertools.pairwise(frames)]
     found = {n for n, value in enumerate(values) if value > THRESHOLD}
     assert found >= LAST
@@ -46,7 +50,7 @@ def test_a_fade_is_no_cut_but_a_cut_in_a_fade_is(film: Any) -> None:
                 np.float32(colour) + (frames[n + k] - np.float32(colour)) * np.float32(share)
                 for k, share in enumerate((first, last))
             )
-            assert (difference(a, b) > THRESHOLD) == (n in LAST)
+            assert (difference(cells(a), cells(b)) > THRESHOLD) == (n in LAST)
             assert np.abs(a - b).mean() > THRESHOLD  # it is not that there was nothing to be noticed
 
 
@@ -72,10 +76,21 @@ def faded(film: Any, steps: int, colour: list[float], ease: str = "evenly", **ba
 
 def cuts_of(clip: Any) -> set[int]:
     """Last frames of scenes, as far as the detector can tell from all frames."""
-    frames = [np.stack(planes) for planes in pixels_of(clip)]
-    found = {n for n, pair in enumerate(itertools.pairwise(frames)) if difference(*pair) > THRESHOLD}
-    fades = [n for n in range(1, len(frames) - 1) if is_fade(frames[n - 1], frames[n], frames[n + 1])]
-    return found - {n - k for n in fades for k in (0, 1)}
+    frames = cells_of(clip)
+    found = set()
+    for n, (one, other) in enumerate(itertools.pairwise(frames)):
+        before, after = frames[max(n - MAX_REPEATS, 0) : n], frames[n + 2 : n + 2 + MAX_REPEATS]
+        if judge(one, other, before[::-1], after) != Verdict.NO_CUT:
+            found.add(n)
+    return found
+
+
+def repeated(clip: Any, counts: tuple[int, ...]) -> tuple[Any, list[int]]:
+    """Every frame so many times as the next number of `counts` says, and where the last one of each comes."""
+    times = [count for count, _ in zip(itertools.cycle(counts), range(len(clip)), strict=False)]
+    return vs.core.std.Splice([clip[n] * count for n, count in enumerate(times)]), [
+        end - 1 for end in itertools.accumulate(times)
+    ]
 
 
 @pytest.mark.vpy("initial-core")
@@ -110,15 +125,43 @@ def test_what_is_no_fade_stays_a_cut(core: Any, film: Any) -> None:
         assert cuts_of(barred[0] + barred[1]) == {9}
 
 
+REPEATS = [(2,), (3,), (2, 3), (5,)]  # 12 fps in 24, 8 in 24, 24 in 60, 24 in 120
+
+
+@pytest.mark.vpy("initial-core")
+@pytest.mark.parametrize("counts", REPEATS)
+def test_repeated_frames_have_the_same_cuts(film: Any, counts: tuple[int, ...]) -> None:
+    """Fades are followed to their end and cuts are found, however often each frame is shown."""
+    scene, other = film[29:39].resize.Bicubic(format=vs.RGBS), film[16:23].resize.Bicubic(format=vs.RGBS)
+    for colour in ([0.0] * 3, [1.0] * 3):
+        flat = vs.core.std.BlankClip(scene, color=colour, length=4)
+        fade = faded(film, 4, colour)
+        for clip, cuts in (
+            (fade, set()),
+            (fade[::-1], set()),
+            (faded(film, 8, colour, "in light"), set()),
+            (scene + flat, {9}),
+            (flat + scene, {3}),
+            (scene[:5] + flat[0] + scene[5:], {4, 5}),
+            (fade[:7] + other, {6}),
+            (fade[:4] + other, {3}),
+            (other + scene, {6}),
+            (scene[0] * 9 + flat, {8}),  # nothing moves before it
+        ):
+            shown, ends = repeated(clip, counts)
+            assert cuts_of(shown) == {ends[n] for n in cuts}
+            assert cuts_of(grainy(shown, 0.01)) == {ends[n] for n in cuts}
+
+
 @pytest.mark.vpy("initial-core")
 @pytest.mark.parametrize("shape", [(1, 1), (5, 2), (31, 200), (1080, 1920)])
 def test_any_size_can_be_compared(shape: tuple[int, int]) -> None:
-    black = np.zeros((3, *shape), np.float32)
+    black, gray, white, unknown = (cells(np.full((3, *shape), level, np.float32)) for level in (0, 0.5, 1, np.nan))
     assert difference(black, black) == 0
-    assert difference(black, black + 1) == pytest.approx(1)
-    assert 0 <= difference(black, np.full_like(black, np.nan)) <= 1
-    assert is_fade(black, black + 0.5, black + 1)
-    assert not is_fade(black, black, black + 1)
+    assert difference(black, white) == pytest.approx(1)
+    assert 0 <= difference(black, unknown) <= 1
+    assert is_fade(black, gray, white)
+    assert not is_fade(black, black, white)
     assert not is_fade(black, black, black)
 
 
@@ -167,6 +210,39 @@ def test_marks_count_more_than_the_detector(core: Any, film: Any, tiny: str) -> 
     source = pixels_of(clip)
     shown = pixels_of(marked.videoinr.Upscale(factor_num=2, model=tiny))
     assert [same(shown[n], source[n // 2]) for n in (1, 3, 5)] == [False, False, True]
+
+
+@pytest.mark.parametrize("counts", REPEATS)
+def test_nothing_is_held_in_a_fade_of_repeated_frames(film: Any, tiny: str, counts: tuple[int, ...]) -> None:
+    """But the repeats."""
+    fade = faded(film, 3, [0.0] * 3)[:6].resize.Bicubic(48, 32)
+    for clip in (fade, fade[::-1]):
+        shown, ends = repeated(clip, counts)
+        source, twice = pixels_of(shown), pixels_of(shown.videoinr.Upscale(factor_num=2, model=tiny))
+        followed = [n for n in range(len(shown)) if not same(twice[2 * n + 1], source[n])]
+        assert followed == ends[:-1]
+
+
+@pytest.mark.vpy("initial-core")
+@pytest.mark.parametrize("marked", [(), (18,), (18, 20)])
+def test_a_cut_between_stills_does_not_read_the_whole_clip(
+    core: Any, film: Any, tiny: str, marked: tuple[int, ...]
+) -> None:
+    read = set()
+
+    def note(n: int, f: Any) -> Any:
+        read.add(n)
+        f = f.copy()
+        if n in marked:
+            f.props["_SceneChangeNext"] = 1
+        return f
+
+    still = film[30].resize.Bicubic(48, 32, format=vs.RGB24)
+    clip = still * 20 + core.std.BlankClip(still, length=20)
+    noted = core.std.ModifyFrame(clip, clip, note)
+    source = pixels_of(clip, [19])[0]
+    assert same(pixels_of(noted.videoinr.Upscale(factor_num=2, model=tiny), [39])[0], source)
+    assert read - {0} <= set(range(19 - MAX_REPEATS, 21 + MAX_REPEATS))
 
 
 @pytest.mark.parametrize("format", [vs.YUV420P8, vs.RGBS, vs.GRAY16])

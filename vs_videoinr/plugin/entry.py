@@ -1,7 +1,7 @@
 """What the native side calls: a call becomes a `Filter`, which plans output frames and renders them.
 
 The native side (native/*.c) calls `create` once per filter and reads `Filter.output`, calls `plan`, `duration`,
-`is_cut` and `render` from any of VapourSynth's threads, and `close` once at the end. All messages are for the user; the
+`judge` and `render` from any of VapourSynth's threads, and `close` once at the end. All messages are for the user; the
 native side puts the function's name in front.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from importlib import metadata
 from typing import NamedTuple
@@ -96,17 +96,18 @@ class Filter:
             lasts = Fraction(round(lasts * 10**9), 10**9)
         return lasts if lasts.numerator <= MAX_INT else Fraction(0)
 
-    def is_cut(self, frame: Planes, following: Planes, before: Planes | None, after: Planes | None) -> bool:
-        """Whether `following` begins another scene than `frame`, a frame of the same clip.
+    def judge(
+        self, frame: Planes, following: Planes, before: Sequence[Planes], after: Sequence[Planes]
+    ) -> scene_cuts.Verdict:
+        """Return whether `following` begins another scene than `frame`, a frame of the same clip.
 
-        `before` and `after`, the frames around these two, tell whether it is a fade; None where they are not known.
+        `before` and `after` are frames around these two, the nearest first, as many as are known.
         """
-        first, second = (frame_of(planes, self._source_size) for planes in (frame, following))
-        if scene_cuts.difference(first, second) <= self._request.cut_threshold:
-            return False
-        if before is not None and scene_cuts.is_fade(frame_of(before, self._source_size), first, second):
-            return False
-        return after is None or not scene_cuts.is_fade(first, second, frame_of(after, self._source_size))
+        pair, earlier, later = (
+            [scene_cuts.cells(frame_of(planes, self._source_size)) for planes in frames]
+            for frames in ((frame, following), before, after)
+        )
+        return scene_cuts.judge(pair[0], pair[1], earlier, later, self._request.cut_threshold)
 
     def render(
         self,

@@ -10,49 +10,101 @@ typedef struct Cuts {
     int last; /* frame of the clip */
 } Cuts;
 
-/* Whether `frame` is the last of its scene; -1 with a message if that cannot be told. `before` and `after` are the
- * frames around the two, or NULL. */
-static int find_cut(const Cuts *c, const VSFrame *before, const VSFrame *frame, const VSFrame *next,
-                    const VSFrame *after, char *message, const VSAPI *vsapi) {
+/* Whether somebody has said of a frame that it is the last of its scene (1) or is not (0); -1: nobody has. */
+static int64_t mark_of(const VSFrame *frame, const VSAPI *vsapi) {
+    return property(vsapi->getFramePropertiesRO(frame), "_SceneChangeNext", -1, vsapi);
+}
+
+/* Frames n - reach to n + 1 + reach, as far as the clip has them. */
+typedef struct Surroundings {
+    int n, reach;
+    const VSFrame **frames; /* from n - reach on; NULL where there is none */
+} Surroundings;
+
+static const VSFrame *frame_at(const Surroundings *s, int number) {
+    return s->frames[number - s->n + s->reach];
+}
+
+/* The planes of frames from `first` on, up or down, until the clip ends or a mark says that another scene begins. */
+static PyObject *planes_of_scene(const Python *p, const Surroundings *s, int first, int step, const VSAPI *vsapi) {
+    PyObject *list = p->new_list(0);
+    for (int k = 0; list && k < s->reach; k++) {
+        int number = first + k * step;
+        const VSFrame *frame = frame_at(s, number);
+        if (!frame || mark_of(step < 0 ? frame : frame_at(s, number - 1), vsapi) > 0)
+            break;
+        PyObject *one = planes(p, frame, NULL, vsapi);
+        if (!one || p->list_append(list, one)) {
+            p->decref(list);
+            list = NULL;
+        }
+        p->decref(one);
+    }
+    return list;
+}
+
+/* Whether frame n is the last of its scene: IS_CUT and so on, or -1 with a message. */
+static int judge(const Cuts *c, const Surroundings *s, char *message, const VSAPI *vsapi) {
     const Python *p = python();
     int gil;
     if (!enter(p, &gil)) {
         say(message, c->engine->function, "Python is shutting down");
         return -1;
     }
-    int cut = -1;
-    PyObject *one = planes(p, frame, NULL, vsapi);
-    PyObject *other = one ? planes(p, next, NULL, vsapi) : NULL;
-    PyObject *first = other ? planes_or_none(p, before, vsapi) : NULL;
-    PyObject *last = first ? planes_or_none(p, after, vsapi) : NULL;
-    PyObject *answer = last ? p->call_method(c->engine->filter, "is_cut", "OOOO", one, other, first, last) : NULL;
-    if (answer)
-        cut = p->is_true(answer);
-    if (cut < 0)
+    PyObject *frame = planes(p, frame_at(s, s->n), NULL, vsapi);
+    PyObject *next = frame ? planes(p, frame_at(s, s->n + 1), NULL, vsapi) : NULL;
+    PyObject *before = next ? planes_of_scene(p, s, s->n - 1, -1, vsapi) : NULL;
+    PyObject *after = before ? planes_of_scene(p, s, s->n + 2, 1, vsapi) : NULL;
+    PyObject *answer = after ? p->call_method(c->engine->filter, "judge", "OOOO", frame, next, before, after) : NULL;
+    int verdict = answer ? (int)p->to_int(answer) : -1;
+    if (verdict < 0)
         say_raised(p, message, c->engine->function);
+    else if (verdict == UNDECIDED && p->list_size(before) < s->reach && p->list_size(after) < s->reach)
+        verdict = IS_CUT; /* the scene has no more frames */
     p->decref(answer);
-    p->decref(last);
-    p->decref(first);
-    p->decref(other);
-    p->decref(one);
+    p->decref(after);
+    p->decref(before);
+    p->decref(next);
+    p->decref(frame);
     p->gil_release(gil);
-    return cut;
+    return verdict;
 }
 
-/* Whether somebody has said of a frame that it is the last of its scene (1) or is not (0); -1: nobody has. */
-static int64_t mark_of(const VSFrame *frame, const VSAPI *vsapi) {
-    return property(vsapi->getFramePropertiesRO(frame), "_SceneChangeNext", -1, vsapi);
+/* The same with `reach` frames on either side of n and n + 1, which are there. */
+static int find_cut(const Cuts *c, int n, int reach, char *message, VSFrameContext *context, const VSAPI *vsapi) {
+    int count = 2 * reach + 2;
+    Surroundings s = {n, reach, calloc((size_t)count, sizeof *s.frames)};
+    if (!s.frames) {
+        say(message, c->engine->function, "out of memory");
+        return -1;
+    }
+    for (int k = 0; k < count; k++)
+        if (n - reach + k >= 0 && n - reach + k <= c->last)
+            s.frames[k] = vsapi->getFrameFilter(n - reach + k, c->node, context);
+    int verdict = judge(c, &s, message, vsapi);
+    for (int k = 0; k < count; k++)
+        vsapi->freeFrame(s.frames[k]);
+    free(s.frames);
+    return verdict;
 }
 
-/* Two frames tell whether they may be a cut. Only where they may, those around them are requested as well, which tell
- * whether it is a fade, unless they belong to other scenes. */
+/* Request the frames at `distance` from n and n + 1. Returns how many of them there are. */
+static int request_around(const Cuts *c, int n, int distance, VSFrameContext *context, const VSAPI *vsapi) {
+    int before = n - distance >= 0, after = n + 1 + distance <= c->last;
+    if (before)
+        vsapi->requestFrameFilter(n - distance, c->node, context);
+    if (after)
+        vsapi->requestFrameFilter(n + 1 + distance, c->node, context);
+    return before + after;
+}
+
+/* Two frames tell whether they may be a cut. Only where they may, those around them are requested as well, one by one
+ * on either side until they tell whether it is a fade: *frame_data is how many are there. */
 static const VSFrame *VS_CC cuts_frame(int n, int reason, void *instance, void **frame_data, VSFrameContext *context,
                                        VSCore *core, const VSAPI *vsapi) {
     Cuts *c = instance;
     if (reason == arInitial) {
-        vsapi->requestFrameFilter(n, c->node, context);
-        if (n < c->last)
-            vsapi->requestFrameFilter(n + 1, c->node, context);
+        request_around(c, n, 0, context, vsapi);
         return NULL;
     }
     if (reason != arAllFramesReady)
@@ -62,27 +114,16 @@ static const VSFrame *VS_CC cuts_frame(int n, int reason, void *instance, void *
     int64_t cut = mark_of(frame, vsapi);
     if (cut < 0 && n < c->last) {
         char message[MESSAGE_SIZE];
-        int second = *frame_data != NULL; /* the frames around are there now */
-        const VSFrame *next = vsapi->getFrameFilter(n + 1, c->node, context);
-        const VSFrame *before = second && n > 0 ? vsapi->getFrameFilter(n - 1, c->node, context) : NULL;
-        const VSFrame *after = second && n + 1 < c->last ? vsapi->getFrameFilter(n + 2, c->node, context) : NULL;
-        cut = find_cut(c, before && mark_of(before, vsapi) > 0 ? NULL : before, frame, next,
-                       mark_of(next, vsapi) > 0 ? NULL : after, message, vsapi);
-        vsapi->freeFrame(after);
-        vsapi->freeFrame(before);
-        vsapi->freeFrame(next);
-        if (cut > 0 && !second && c->last > 1) {
-            vsapi->freeFrame(frame);
-            *frame_data = c;
-            if (n > 0)
-                vsapi->requestFrameFilter(n - 1, c->node, context);
-            if (n + 1 < c->last)
-                vsapi->requestFrameFilter(n + 2, c->node, context);
-            return NULL;
-        }
+        int reach = (int)(intptr_t)*frame_data;
+        cut = find_cut(c, n, reach, message, context, vsapi);
         if (cut < 0) {
             vsapi->freeFrame(frame);
             vsapi->setFilterError(message, context);
+            return NULL;
+        }
+        if (cut == UNDECIDED && request_around(c, n, reach + 1, context, vsapi)) {
+            vsapi->freeFrame(frame);
+            *frame_data = (void *)(intptr_t)(reach + 1);
             return NULL;
         }
     }

@@ -1,10 +1,11 @@
 /* The filters of one call:
  *
- *     clip -> Guard -+-> resize (RGBS) -> Cuts -> Render -> resize (the clip's format) -+-> Upscale / Query -> out
- *                    +---------------------------- (Recode) ----------------------------+
+ *     clip -> Guard -> (Recode) -+-> resize (RGBS) -> Cuts -> Render -> resize (the clip's format) -+-> Upscale -> out
+ *                                +------------------------------------------------------------------+   or Query
  *
- * A clip's _Alpha goes the same way beside it. Where the output has the clip's size, Recode stands before what passes,
- * and Chroma after Render. Flow ends with colours or numbers instead of the clip's format.
+ * A clip's _Alpha goes the same way beside it. Where the output has the clip's size, source frames pass, and Chroma
+ * stands after Render. Recode stands there too, and where planes go to RGB by another matrix than the clip's. Flow ends
+ * with colours or numbers instead of the clip's format.
  */
 
 #include "videoinr.h"
@@ -86,13 +87,14 @@ static uint32_t format_id(const VSVideoFormat *f, VSCore *core, const VSAPI *vsa
                                      core);
 }
 
-/* Arguments of resize that lead to the clip's own coding. */
-static VSMap *to_clips_coding(const Engine *e, const VSVideoFormat *format, VSCore *core, const VSAPI *vsapi) {
+/* Arguments of resize that lead to the clip's own coding, but for the matrix, which only YUV has. */
+static VSMap *to_clips_coding(const Engine *e, const VSVideoFormat *format, int64_t matrix, VSCore *core,
+                              const VSAPI *vsapi) {
     VSMap *map = vsapi->createMap();
     vsapi->mapSetInt(map, "format", format_id(format, core, vsapi), maReplace);
     vsapi->mapSetInt(map, "range", e->range, maReplace);
     if (e->yuv)
-        vsapi->mapSetInt(map, "matrix", e->matrix, maReplace);
+        vsapi->mapSetInt(map, "matrix", matrix, maReplace);
     if (e->subsampled)
         vsapi->mapSetInt(map, "chromaloc", e->chroma_location, maReplace);
     if (format->sampleType == stInteger)
@@ -111,7 +113,7 @@ static VSNode *add_way_back(const Engine *e, VSNode *rendered, const VSVideoForm
         vsapi->mapSetInt(map, "format", format_id(format, core, vsapi), maReplace);
         vsapi->mapSetInt(map, "range", 1, maReplace);
     } else {
-        map = to_clips_coding(e, format, core, vsapi);
+        map = to_clips_coding(e, format, e->rgb_matrix, core, vsapi);
     }
     return convert(e, rendered, map, message, core, vsapi);
 }
@@ -128,8 +130,8 @@ static VSVideoFormat single_precision(const VSVideoFormat *format, VSCore *core,
 static VSNode *add_residual(const Engine *e, VSNode *clip, VSNode *rgb, char *message, VSCore *core,
                             const VSAPI *vsapi) {
     const VSVideoFormat single = single_precision(&vsapi->getVideoInfo(clip)->format, core, vsapi);
-    VSNode *exact = convert(e, clip, to_clips_coding(e, &single, core, vsapi), message, core, vsapi);
-    VSNode *back = convert(e, rgb, to_clips_coding(e, &single, core, vsapi), message, core, vsapi);
+    VSNode *exact = convert(e, clip, to_clips_coding(e, &single, e->rgb_matrix, core, vsapi), message, core, vsapi);
+    VSNode *back = convert(e, rgb, to_clips_coding(e, &single, e->rgb_matrix, core, vsapi), message, core, vsapi);
     if (!exact || !back) {
         vsapi->freeNode(exact);
         vsapi->freeNode(back);
@@ -230,6 +232,21 @@ static int prepare(Engine *e, const VSVideoInfo *source, VSVideoInfo *output, co
     return ok;
 }
 
+/* The matrix by which planes go to RGB and come back: mostly the clip's own. From constant luminance and ICtCp resize
+ * gets to RGB through linear light, where it clips what is negative, and for what is derived from primaries these must
+ * be known. As numbers of a plain matrix all of them lose nothing. */
+static int64_t choose_rgb_matrix(const Engine *e) {
+    switch (e->yuv ? e->matrix : VSC_MATRIX_UNSPECIFIED) {
+    case VSC_MATRIX_BT2020_CL:
+    case VSC_MATRIX_CHROMATICITY_DERIVED_NCL:
+    case VSC_MATRIX_CHROMATICITY_DERIVED_CL:
+    case VSC_MATRIX_ICTCP:
+        return VSC_MATRIX_BT2020_NCL;
+    default:
+        return e->matrix;
+    }
+}
+
 /* Learn the coding of the output from the clip's first frame, and whether it has transparency. */
 static int learn_coding(Engine *e, VSNode *guarded, char *message, const VSAPI *vsapi) {
     char why[REASON_SIZE] = "";
@@ -245,6 +262,7 @@ static int learn_coding(Engine *e, VSNode *guarded, char *message, const VSAPI *
     }
     const VSMap *properties = vsapi->getFramePropertiesRO(frame);
     e->matrix = property(properties, "_Matrix", 2, vsapi);
+    e->rgb_matrix = choose_rgb_matrix(e);
     e->range = property(properties, "_Range", e->default_range, vsapi);
     e->chroma_location = property(properties, "_ChromaLocation", VSC_CHROMA_LEFT, vsapi);
     if (e->chroma_location < VSC_CHROMA_LEFT)
@@ -315,17 +333,47 @@ static VSNode *add_alpha(Engine *e, VSNode *guarded, VSNode *marked, const VSVid
     return alpha;
 }
 
+/* All frames in the coding of the first one. Consumes `guarded`. */
+static VSNode *add_one_coding(Engine *e, VSNode *guarded, char *message, VSCore *core, const VSAPI *vsapi) {
+    const VSVideoFormat *format = &vsapi->getVideoInfo(guarded)->format;
+    VSMap *coding = to_clips_coding(e, format, e->matrix, core, vsapi);
+    VSNode *recoded = convert(e, vsapi->addNodeRef(guarded), coding, message, core, vsapi);
+    if (recoded)
+        return add_recode(e, guarded, recoded, message, core, vsapi);
+    vsapi->freeNode(guarded);
+    return NULL;
+}
+
+/* The clip with the matrix by which it goes to RGB. Consumes `clip`. */
+static VSNode *add_rgb_matrix(const Engine *e, VSNode *clip, char *message, VSCore *core, const VSAPI *vsapi) {
+    if (e->rgb_matrix == e->matrix)
+        return clip;
+    VSMap *map = vsapi->createMap();
+    vsapi->mapConsumeNode(map, "clip", clip, maReplace);
+    vsapi->mapSetInt(map, "_Matrix", e->rgb_matrix, maReplace);
+    return call(e, VSH_STD_PLUGIN_ID, "SetFrameProps", map, message, core, vsapi);
+}
+
 /* The stages in the picture above on `clip`, which stays the caller's. NULL with a message on failure. */
 static VSNode *connect(Engine *e, VSNode *clip, const VSVideoInfo *output, char *message, VSCore *core,
                        const VSAPI *vsapi) {
-    VSNode *rgb = NULL, *marked = NULL, *residual = NULL, *rendered = NULL, *alpha = NULL, *result = NULL;
+    VSNode *readable = NULL, *rgb = NULL, *marked = NULL, *residual = NULL, *rendered = NULL, *alpha = NULL;
+    VSNode *result = NULL;
     VSNode *source = add_guard(e, vsapi->addNodeRef(clip), message, core, vsapi);
     if (!source || !learn_coding(e, source, message, vsapi))
+        goto done;
+    if (e->same_size || e->rgb_matrix != e->matrix) {
+        source = add_one_coding(e, source, message, core, vsapi);
+        if (!source)
+            goto done;
+    }
+    readable = add_rgb_matrix(e, vsapi->addNodeRef(source), message, core, vsapi);
+    if (!readable)
         goto done;
     VSMap *map = vsapi->createMap();
     int gray = vsapi->getVideoInfo(source)->format.colorFamily == cfGray;
     vsapi->mapSetInt(map, "format", gray ? pfGrayS : pfRGBS, maReplace);
-    rgb = convert(e, vsapi->addNodeRef(source), map, message, core, vsapi);
+    rgb = convert(e, vsapi->addNodeRef(readable), map, message, core, vsapi);
     if (!rgb || !try_frame(e, rgb, message, vsapi))
         goto done;
     marked = add_cuts(e, vsapi->addNodeRef(rgb), message, core, vsapi);
@@ -336,17 +384,8 @@ static VSNode *connect(Engine *e, VSNode *clip, const VSVideoInfo *output, char 
         if (!alpha)
             goto done;
     }
-    if (e->same_size) {
-        VSMap *coding = to_clips_coding(e, &output->format, core, vsapi);
-        VSNode *recoded = convert(e, vsapi->addNodeRef(source), coding, message, core, vsapi);
-        if (!recoded)
-            goto done;
-        source = add_recode(e, source, recoded, message, core, vsapi);
-        if (!source)
-            goto done;
-    }
     if (e->same_size && e->subsampled) {
-        residual = add_residual(e, vsapi->addNodeRef(source), vsapi->addNodeRef(rgb), message, core, vsapi);
+        residual = add_residual(e, vsapi->addNodeRef(readable), vsapi->addNodeRef(rgb), message, core, vsapi);
         if (!residual)
             goto done;
     }
@@ -355,7 +394,7 @@ static VSNode *connect(Engine *e, VSNode *clip, const VSVideoInfo *output, char 
                    e->flow ? MOTION : PICTURE, output, message, core, vsapi);
     if (rendered && residual) {
         const VSVideoFormat single = single_precision(&output->format, core, vsapi);
-        rendered = convert(e, rendered, to_clips_coding(e, &single, core, vsapi), message, core, vsapi);
+        rendered = convert(e, rendered, to_clips_coding(e, &single, e->rgb_matrix, core, vsapi), message, core, vsapi);
         if (rendered)
             rendered = add_chroma(e, rendered, message, core, vsapi);
     }
@@ -374,6 +413,7 @@ done:
     vsapi->freeNode(residual);
     vsapi->freeNode(marked);
     vsapi->freeNode(rgb);
+    vsapi->freeNode(readable);
     vsapi->freeNode(source);
     return result;
 }

@@ -54,8 +54,7 @@ const Python *python(void) {
                    find(&p->list_append, "PyList_Append") && find(&p->list_size, "PyList_Size") &&
                    find(&p->list_get, "PyList_GetItem") && find(&p->from_int, "PyLong_FromLongLong") &&
                    find(&p->from_float, "PyFloat_FromDouble") && find(&p->to_int, "PyLong_AsLongLong") &&
-                   find(&p->to_float, "PyFloat_AsDouble") && find(&p->is_true, "PyObject_IsTrue") &&
-                   find(&p->from_memory, "PyMemoryView_FromMemory");
+                   find(&p->to_float, "PyFloat_AsDouble") && find(&p->from_memory, "PyMemoryView_FromMemory");
     Python *nobody = NULL;
     if (!complete || !p->is_initialized()) {
         free(p);

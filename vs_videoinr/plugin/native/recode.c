@@ -1,4 +1,4 @@
-/* Recode: source frames that pass untouched, brought to one matrix, range and chroma location where these change. */
+/* Recode: source frames, brought to one matrix, range and chroma location where these change within the clip. */
 
 #include "videoinr.h"
 

@@ -9,7 +9,7 @@
  *     plugin.c         names and signatures; creation of a filter
  *     graph.c          the filters of one call, put together
  *     guard.c          refuses frames that cannot be right
- *     recode.c         brings source frames that pass to one matrix, range and chroma location
+ *     recode.c         brings source frames to one matrix, range and chroma location
  *     cuts.c           marks the last frames of scenes
  *     frame_plan.c     what an output frame shows
  *     render.c         calls the network
@@ -70,7 +70,6 @@ typedef struct Python {
     PyObject *(*from_float)(double);
     long long (*to_int)(PyObject *);
     double (*to_float)(PyObject *);
-    int (*is_true)(PyObject *);
     PyObject *(*from_memory)(char *, PySize, int);
 } Python;
 
@@ -100,6 +99,7 @@ double float_attribute(const Python *p, PyObject *object, const char *name, int 
 /* ---------------------------------------------------------------- graph.c: what the filters of one call share */
 
 enum { IGNORE_CUTS, HOLD, SWITCH };     /* what is done about a cut: vs_videoinr.plugin.scene_cuts.Mode */
+enum { NO_CUT, IS_CUT, UNDECIDED };     /* between two frames: vs_videoinr.plugin.scene_cuts.Verdict */
 enum { PICTURE, TRANSPARENCY, MOTION }; /* what is rendered: vs_videoinr.plugin.entry.Content */
 enum { BETWEEN, LEFT, RIGHT };          /* what an output frame shows: something new, or a source frame as it is */
 
@@ -119,6 +119,7 @@ typedef struct Engine {
     int yuv;             /* a matrix is needed */
     int subsampled;      /* a chroma location is used */
     int64_t matrix;      /* the coding of the clip's first frame, which the whole output has */
+    int64_t rgb_matrix;  /* the matrix by which planes go to RGB and come back, mostly the same */
     int64_t range;
     int64_t default_range;
     int64_t chroma_location;
