@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,14 +13,15 @@ from torch import Tensor
 
 from vs_videoinr import ModelError, from_state_dict
 from vs_videoinr.networks import kernels, warp_blend
-from vs_videoinr.networks.warpinr.flow_refinement import (
-    propagate_neighbour_flow,
-    refine_lucas_kanade,
-    smooth_consistent_flow,
-)
+from vs_videoinr.networks.warpinr.field import WarpField
+from vs_videoinr.networks.warpinr.flow_refinement import refine_lucas_kanade, smooth_consistent_flow
+from vs_videoinr.networks.warpinr.frame_detail import FrameDetail, FrameDetailConfig
 from vs_videoinr.networks.warpinr.network import WarpINR, WarpINRConfig
+from vs_videoinr.networks.warpinr.trunk_detail import TrunkDetailConfig
 
-SMALL = WarpINRConfig(levels=(8, 12, 16), hidden=8, radius=2, width=16, blocks=2, fusion_channels=8)
+SMALL = WarpINRConfig(levels=(8, 12, 16), hidden=8, radius=2, detail=FrameDetailConfig(width=16, blocks=2))
+THOROUGH = replace(SMALL, detail=TrunkDetailConfig(width=16, blocks=2))
+EIGHT = replace(SMALL, detail=TrunkDetailConfig(width=16, blocks=2, self_ensemble=True))
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +44,19 @@ def test_any_size_in_gives_the_size_asked_for(net: WarpINR, size: tuple[int, int
     assert out.isfinite().all()
 
 
-@pytest.mark.parametrize("rounds", [0, 2])
+@pytest.mark.parametrize("config", [SMALL, THOROUGH])
 @pytest.mark.parametrize("t", [0.0, 1.0])
-def test_a_source_time_looks_at_its_own_frame_and_the_detail_of_others(t: float, rounds: int) -> None:
+def test_a_source_time_looks_at_its_own_frame_and_the_detail_of_the_other(t: float, config: WarpINRConfig) -> None:
     """At t = 0 the picture is frame 0 enlarged, plus what is known of its detail; at t = 1 frame 1."""
     torch.manual_seed(5)
-    net = WarpINR(replace(SMALL, rounds=rounds)).requires_grad_(False)
+    net = WarpINR(config).requires_grad_(False)
     pair = frames(12, 20)
-    field = net.encode(*pair)
-    before = field.sample(t, (24, 40))
+    before = net.encode(*pair).sample(t, (24, 40))
     plain = F.interpolate(pair[int(t)], (24, 40), mode="bicubic", antialias=True)
     assert 1e-4 < (before - plain).abs().max() < 0.3
     changed = net.encode(*pair)
-    (changed.frame1 if t == 0 else changed.frame0).fill_(0.7)
-    assert (changed.sample(t, (24, 40)) != before).any() == (rounds > 0)
+    (changed.pair_motion.frame1 if t == 0 else changed.pair_motion.frame0).fill_(0.7)
+    assert (changed.sample(t, (24, 40)) != before).any()
 
 
 def test_at_their_own_size_frames_are_what_they_were(net: WarpINR) -> None:
@@ -77,13 +78,13 @@ def test_a_still_clip_is_the_same_at_every_time(net: WarpINR) -> None:
         torch.testing.assert_close(field.sample(t, (30, 50)), start, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [(12, 20), (13, 5)])
-def test_a_frame_that_is_held_is_a_pair_with_itself(net: WarpINR, size: tuple[int, int]) -> None:
-    """What training takes for it, because it is quicker, must be what is used."""
-    frame = frames(*size, batch=2)[0]
-    large = (size[0] * 3, size[1] * 2)
-    pair = net.encode(frame, frame).sample(0, large)
-    torch.testing.assert_close(net.encode_still(frame).sample(0, large), pair, rtol=0, atol=1e-5)
+@pytest.mark.parametrize("config", [SMALL, THOROUGH])
+def test_a_frame_that_is_held_is_enlarged_like_one_without_neighbours(config: WarpINRConfig) -> None:
+    torch.manual_seed(5)
+    net = WarpINR(config).requires_grad_(False)
+    frame = frames(13, 5, batch=2)[0]
+    alone = net.enlarge(frame, [], torch.zeros(2, 1, 13, 5, dtype=torch.bool), (39, 10))
+    torch.testing.assert_close(net.encode(frame, frame).sample(0, (39, 10)), alone, rtol=0, atol=1e-5)
 
 
 def test_flow_of_less_than_a_pixel_rests_where_nothing_changes(net: WarpINR) -> None:
@@ -92,8 +93,8 @@ def test_flow_of_less_than_a_pixel_rests_where_nothing_changes(net: WarpINR) -> 
     second = first.clone()
     second[..., :8, :8] = 1 - second[..., :8, :8]
     field = net.encode(first, second)
-    assert field.flow01[..., :8, :8].abs().min() > 0
-    far = field.flow01[..., 26:, 26:]
+    assert field.pair_motion.flow01[..., :8, :8].abs().min() > 0
+    far = field.pair_motion.flow01[..., 26:, 26:]
     assert far.shape[-1] == 14
     assert (far == 0).all()
 
@@ -165,12 +166,6 @@ def test_chunks_change_nothing(net: WarpINR, monkeypatch: pytest.MonkeyPatch) ->
     torch.testing.assert_close(field.sample(0.3, (56, 84)), whole, rtol=0, atol=1e-6)
 
 
-def test_a_window_is_the_same_part_of_the_whole(net: WarpINR) -> None:
-    field = net.encode(*frames(16, 24))
-    whole = field.sample(0.3, (40, 60))
-    torch.testing.assert_close(field.sample_window(0.3, (40, 60), (7, 11, 20, 30)), whole[:, :, 7:27, 11:41])
-
-
 def test_a_batch_is_its_members(net: WarpINR) -> None:
     first, second = frames(16, 24, batch=2)
     both = net.encode(first, second).sample(0.6, (32, 48))
@@ -179,7 +174,9 @@ def test_a_batch_is_its_members(net: WarpINR) -> None:
         torch.testing.assert_close(both[index : index + 1], one, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("config", [SMALL, replace(SMALL, refined=False), replace(SMALL, levels=(8, 12), radius=1)])
+@pytest.mark.parametrize(
+    "config", [SMALL, THOROUGH, replace(SMALL, refined=False), replace(SMALL, levels=(8, 12), radius=1)]
+)
 def test_sizes_are_read_off_the_checkpoint(config: WarpINRConfig) -> None:
     torch.manual_seed(5)
     net = WarpINR(config).requires_grad_(False)
@@ -209,16 +206,16 @@ def test_a_known_shift_is_followed() -> None:
     """With flows that are right, the middle frame of a pan is the pan's middle."""
     torch.manual_seed(0)
     net = WarpINR(SMALL).requires_grad_(False)
-    for layer in (net.decoder.time_flow, net.decoder.time_fine, net.decoder.detail.patterns):
-        layer.weight.zero_()
+    assert isinstance(net.detail, FrameDetail)
+    net.detail.out.weight.zero_()
     line = torch.arange(48.0)
 
     def wave(shift: float) -> Tensor:
         return (0.5 + 0.3 * torch.sin((line - shift) * 0.4)).expand(1, 3, 20, 48).contiguous()
 
     field = net.encode(wave(0), wave(4))
-    field.flow01[:] = torch.tensor([4.0, 0.0]).view(1, 2, 1, 1)
-    field.flow10[:] = torch.tensor([-4.0, 0.0]).view(1, 2, 1, 1)
+    field.pair_motion.flow01[:] = torch.tensor([4.0, 0.0]).view(1, 2, 1, 1)
+    field.pair_motion.flow10[:] = torch.tensor([-4.0, 0.0]).view(1, 2, 1, 1)
     middle = field.sample(0.5, (20, 48))
     torch.testing.assert_close(middle[..., 8:-8], wave(2)[..., 8:-8], rtol=0, atol=0.01)
 
@@ -253,25 +250,6 @@ def test_the_noise_of_a_flow_is_evened_out_but_not_what_moves_apart() -> None:
     torch.testing.assert_close(smooth_consistent_flow(truth), truth, rtol=0, atol=1e-5)
 
 
-def test_motion_reaches_the_edges_of_what_moves() -> None:
-    """A square moves over a ground at rest; a flow that is smeared over its edges comes closer to the truth by half."""
-    generator = torch.Generator().manual_seed(4)
-    ground, thing = (
-        F.interpolate(torch.rand(1, 3, 24, 24, generator=generator), size=(96, 96), mode="bicubic") for _ in range(2)
-    )
-    inside = torch.zeros(1, 1, 96, 96)
-    inside[..., 30:66, 30:66] = 1
-    first = torch.where(inside > 0, thing, ground)
-    second = torch.where(inside.roll(6, 3) > 0, thing.roll(6, 3), ground)
-    truth = inside * torch.tensor([6.0, 0.0]).view(1, 2, 1, 1)
-    smeared = F.avg_pool2d(F.pad(truth, (4,) * 4, mode="replicate"), 9, 1)
-    found = propagate_neighbour_flow(smeared, first, second)
-    miss, before = ((flow - truth).square().sum(1).sqrt().mean() for flow in (found, smeared))
-    assert miss < 0.5 * before
-    # what is right stays, except where what lies there is hidden in the other picture, and anything may fit
-    assert (propagate_neighbour_flow(truth, first, second) != truth).float().mean() < 0.01
-
-
 def test_how_a_pair_moves_is_known_without_encoding_it(net: WarpINR) -> None:
     for size in ((24, 40), (13, 21)):
         quick, whole = net.estimate_motion(*frames(*size)), net.encode(*frames(*size)).pair_motion
@@ -284,8 +262,8 @@ def test_how_a_pair_moves_is_known_without_encoding_it(net: WarpINR) -> None:
 def test_turned_pictures_give_the_same_detail_turned(size: tuple[int, int]) -> None:
     """Of a frame that is held, and whatever its size; a network that looks at it only one way does not do that."""
     torch.manual_seed(5)
-    once = WarpINR(SMALL).requires_grad_(False).eval()
-    eight = WarpINR(replace(SMALL, self_ensemble=True)).requires_grad_(False).eval()
+    once = WarpINR(THOROUGH).requires_grad_(False).eval()
+    eight = WarpINR(EIGHT).requires_grad_(False).eval()
     eight.load_state_dict(once.state_dict())
     frame, (height, width) = frames(*size)[0], (2 * size[0], 2 * size[1])
     for net, most, least in ((once, 1, 1e-3), (eight, 1e-5, 0)):
@@ -298,8 +276,8 @@ def test_turned_pictures_give_the_same_detail_turned(size: tuple[int, int]) -> N
 
 def test_what_is_turned_knows_its_neighbours_and_only_the_detail_changes() -> None:
     torch.manual_seed(5)
-    once = WarpINR(SMALL).requires_grad_(False).eval()
-    eight = WarpINR(replace(SMALL, self_ensemble=True)).requires_grad_(False).eval()
+    once = WarpINR(THOROUGH).requires_grad_(False).eval()
+    eight = WarpINR(EIGHT).requires_grad_(False).eval()
     eight.load_state_dict(once.state_dict())
     first, second = frames(24, 40)
     other = frames(24, 40, batch=3)[1][2:]
@@ -318,9 +296,9 @@ def test_what_is_turned_knows_its_neighbours_and_only_the_detail_changes() -> No
 
 
 def test_whether_it_looks_eight_times_is_on_the_card() -> None:
-    state = WarpINR(SMALL).state_dict()
+    state = WarpINR(THOROUGH).state_dict()
     network = from_state_dict(state, {"self_ensemble": True})
-    assert network.config == replace(SMALL, self_ensemble=True)
+    assert network.config == EIGHT
     assert network.settings() == {"self_ensemble": True}
     assert from_state_dict(state).settings() == {}
     for settings, problem in (
@@ -329,16 +307,19 @@ def test_whether_it_looks_eight_times_is_on_the_card() -> None:
     ):
         with pytest.raises(ModelError, match=problem):
             from_state_dict(state, settings)
+    with pytest.raises(ModelError, match="'self_ensemble' is not known"):
+        from_state_dict(WarpINR(SMALL).state_dict(), {"self_ensemble": True})
 
 
 def test_neighbours_bend_the_ways_between_the_frames_only(net: WarpINR) -> None:
     field = net.encode(*frames(24, 40))
-    own = field.pair_motion
-    own = replace(own, informative=torch.zeros_like(own.informative))  # of detail there is another test
+    one = torch.ones_like(field.pair_motion.static.rest)
+    static = replace(field.pair_motion.static, rest=one, reach=one)  # that tells nothing of detail, which has its test
+    own = replace(field.pair_motion, static=static)
     assert own.flow01.abs().max() > 0.1
     even = replace(own, flow01=-own.flow10, flow10=-own.flow01)  # moved as it goes on, before and after
     faster = replace(own, flow01=-own.flow10 * 2, flow10=-own.flow01 / 2)
-    blank = replace(faster, textureless=torch.ones_like(own.textureless))
+    blank = replace(faster, static=replace(static, reach=2 * one))
     alone = field.sample(0.4, (30, 50))
     for told in ((None, None), (even, even), (blank, blank)):
         torch.testing.assert_close(field.with_neighbours(*told).sample(0.4, (30, 50)), alone, rtol=0, atol=1e-5)
@@ -347,27 +328,52 @@ def test_neighbours_bend_the_ways_between_the_frames_only(net: WarpINR) -> None:
         assert (bent.sample(0.4, (30, 50)) - alone).abs().max() > 1e-3
         assert (bent.motion(0.4, (30, 50)) - field.motion(0.4, (30, 50))).abs().max() > 0.01
         for t in (0, 1):
-            assert torch.equal(bent.sample(t, (30, 50)), field.sample(t, (30, 50)))
+            torch.testing.assert_close(bent.sample(t, (30, 50)), field.sample(t, (30, 50)), rtol=0, atol=1e-6)
 
 
-def test_neighbours_tell_of_detail_where_something_changes(net: WarpINR) -> None:
-    """Both frames of a pair are made better by those around it, whatever was known when they were asked for last."""
+@pytest.mark.parametrize("config", [SMALL, THOROUGH])
+def test_neighbours_tell_of_detail_where_something_changes(config: WarpINRConfig) -> None:
+    """Each frame of a pair is made better by the one on its other side, whatever was known when it was last asked for.
+
+    One that repeats the frame tells nothing.
+    """
+    torch.manual_seed(5)
+    net = WarpINR(config).requires_grad_(False)
     first, second = frames(24, 40)
     other = frames(24, 40, batch=3)[1][2:]
     field, size = net.encode(first, second), (30, 50)
     alone = [field.sample(t, size) for t in (0, 1)]
     before, after = net.estimate_motion(other, first), net.estimate_motion(second, other)
-    seen = [
-        [field.with_neighbours(*told).sample(t, size) for t in (0, 1)] for told in ((before, None), (None, after)) * 2
-    ]
-    both = [field.with_neighbours(before, after).sample(t, size) for t in (0, 1)]
-    for t in (0, 1):
-        different = [alone[t], seen[0][t], seen[1][t], both[t]]
-        assert not any(torch.equal(a, b) for a, b in itertools.combinations(different, 2))
-        assert torch.equal(seen[0][t], seen[2][t])
-        assert torch.equal(seen[1][t], seen[3][t])
+    for told in ((before, after), (None, None), (before, None), (None, after)) * 2:
+        seen = [field.with_neighbours(*told).sample(t, size) for t in (0, 1)]
+        assert [torch.equal(a, b) for a, b in zip(seen, alone, strict=True)] == [pair is None for pair in told]
     still = [net.estimate_motion(first, first), net.estimate_motion(second, second)]
-    assert not any(flows.informative.any() for flows in still)
+    assert not any(motion.informative.any() for motion in still)
     for t in (0, 1):
-        assert torch.equal(field.with_neighbours(*still).sample(t, size), alone[t])
-        assert torch.equal(field.with_neighbours(None, None).sample(t, size), alone[t])
+        torch.testing.assert_close(field.with_neighbours(*still).sample(t, size), alone[t], rtol=0, atol=1e-5)
+
+
+def test_a_frame_between_two_pairs_is_enlarged_once(net: WarpINR, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever pair and time ask for it first, in whatever order: the bits are the same."""
+    enlarged = []
+    enlarge = WarpINR.enlarge
+
+    def counting(self: WarpINR, frame: Tensor, *more: Any) -> Tensor:
+        enlarged.append(frame)
+        return enlarge(self, frame, *more)
+
+    monkeypatch.setattr(WarpINR, "enlarge", counting)
+    shown = [frames(16, 24, batch=seed)[1][-1:] for seed in (1, 2, 3, 4)]
+
+    def film() -> list[WarpField]:
+        """The fields of a clip, each of which knows the pairs around it."""
+        fields = [net.encode(*pair) for pair in itertools.pairwise(shown)]
+        motions = [None, *(field.pair_motion for field in fields), None]
+        return [field.with_neighbours(*around) for field, *around in zip(fields, motions, motions[2:], strict=False)]
+
+    asked = [(number, t) for number in range(3) for t in (0, 0.3, 0.7, 1)]
+    played, sought = film(), film()
+    forward = {(number, t): played[number].sample(t, (32, 48)) for number, t in asked}
+    assert len(enlarged) == len(shown)
+    for number, t in sorted(asked, key=lambda which: (which[1], -which[0])):
+        assert torch.equal(sought[number].sample(t, (32, 48)), forward[number, t])

@@ -60,8 +60,9 @@ class WarpField(VideoField):
         for number in range(2):
             check()
             frames.append(self._enlarged(number, size))
-        own = self._motion.frame0.shape
-        return warp_and_blend(*frames, self._flows_at(t), t, large=is_large(size, (own[-2], own[-1])), check=check)
+        flow, own = self._flows_at(t), self._motion.frame0.shape
+        nothing = flow.new_zeros(len(flow), 4, 1, 1)
+        return warp_and_blend(*frames, flow, nothing, t, large=is_large(size, (own[-2], own[-1])), check=check)
 
     def motion(self, t: float, size: tuple[int, int], *, check: Check | None = None) -> Tensor:
         """See `VideoField.motion`."""

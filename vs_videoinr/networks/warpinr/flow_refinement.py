@@ -13,8 +13,6 @@ from torch import Tensor
 from vs_videoinr.networks.cancellation import between_layers
 from vs_videoinr.networks.sampling import warp
 
-CANDIDATE_OFFSET_PX = 4  # between a place and those whose motion it may take over
-MIN_IMPROVEMENT = 0.2  # share by which another motion has to fit better
 SAME_MOTION_BOTH_WAYS_PX = 0.5  # both directions' estimates of one motion differ by less
 SAME_MOTION_NEARBY_PX = 0.2  # estimates of places near by do
 
@@ -95,30 +93,3 @@ def smooth_consistent_flow(flow: Tensor) -> Tensor:
 def _closer_than(a: Tensor, b: Tensor, distance_px: float) -> Tensor:
     """Where two flows (B, 2, h, w) differ by less: (B, 1, h, w) bool."""
     return (a - b).square().sum(1, keepdim=True) < distance_px**2
-
-
-def propagate_neighbour_flow(flow: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Return a flow from image `a` to `b` in which places move as others near by do, where that fits better.
-
-    How well a motion fits is how little the images differ along it, on average over the 5x5 pixels around each; what
-    is there stays unless a place CANDIDATE_OFFSET_PX away has one that differs by MIN_IMPROVEMENT less. Candidates are
-    those of PatchMatch (Barnes et al., 2009), which brings motion up to the edges of what moves. Rest is not one of
-    them, as it is in block matching: where a camera pans over patterns that repeat it fits too often.
-    """
-    with torch.no_grad():
-        a, b = a.float(), b.float()
-        height, width = flow.shape[-2:]
-        offset = CANDIDATE_OFFSET_PX
-        wide = F.pad(flow, (offset,) * 4, mode="replicate")
-        corners = ((0, offset), (2 * offset, offset), (offset, 0), (offset, 2 * offset))
-        candidates = [wide[..., top : top + height, left : left + width] for top, left in corners]
-
-        def misfit(motion: Tensor) -> Tensor:
-            return box_mean((a - warp(b, motion)).abs().mean(1, keepdim=True), 2)
-
-        best, least = flow, misfit(flow) * (1 - MIN_IMPROVEMENT)
-        for motion in candidates:
-            between_layers()
-            found = misfit(motion)
-            best, least = torch.where(found < least, motion, best), torch.minimum(found, least)
-    return flow + (best - flow.detach())

@@ -90,7 +90,7 @@ class FrameDetail(nn.Module):
         phase = phase * 2
         error = (warp(neighbour.frame, flow, "bicubic") - frame).float() * COLOUR_GAIN
         round_trip = (flow + warp(neighbour.flow_from, flow)).clamp(-ROUND_TRIP_LIMIT_PX, ROUND_TRIP_LIMIT_PX)
-        lost = round_trip.square().sum(1, keepdim=True).sqrt()
+        lost = (round_trip.square().sum(1, keepdim=True) + 1e-12).sqrt()  # of nothing, too, there is a gradient
         clues = torch.cat((error, error.abs(), phase, round_trip, lost), 1)
         weighted = features * self.phase(_phase_terms(phase).to(features.dtype))
         seen = self.neighbour(torch.cat((features, weighted, clues.to(features.dtype)), 1)) + compared

@@ -32,11 +32,7 @@ from vs_videoinr.networks.warpinr.blocks import FLOW, pad_to_multiple
 from vs_videoinr.networks.warpinr.exposure import Exposure
 from vs_videoinr.networks.warpinr.field import WarpField
 from vs_videoinr.networks.warpinr.flow_estimator import FlowEstimator, Pyramid, upsample_flow
-from vs_videoinr.networks.warpinr.flow_refinement import (
-    propagate_neighbour_flow,
-    refine_lucas_kanade,
-    smooth_consistent_flow,
-)
+from vs_videoinr.networks.warpinr.flow_refinement import refine_lucas_kanade, smooth_consistent_flow
 from vs_videoinr.networks.warpinr.frame_detail import FrameDetail, FrameDetailConfig
 from vs_videoinr.networks.warpinr.neighbours import Neighbour
 from vs_videoinr.networks.warpinr.pair_motion import PairMotion
@@ -173,7 +169,7 @@ class WarpINR(Network):
         Args:
             frame: (B, 3, h, w).
             neighbours: The frames next to it, as far as they are known.
-            blank: Where the frame is of one colour, (B, 1, h, w) bool: such as bars above and below a film. It stays so.
+            blank: Where the frame is of one colour, as bars above and below a film are, (B, 1, h, w) bool: stays so.
             size: (height, width).
         """
         picture = resize_bicubic(frame, size)
@@ -230,8 +226,4 @@ class WarpINR(Network):
 
     def _refine(self, flow: Tensor, both: Tensor, radius: int, damping: float) -> Tensor:
         """A flow between frames of its own size, made exact by what they themselves show."""
-        if self.uses(Stage.PROPAGATION):
-            flow = propagate_neighbour_flow(flow, both, _other(both))
-        if self.uses(Stage.LUCAS_KANADE):
-            flow = refine_lucas_kanade(flow, both, _other(both), radius, damping)
-        return flow
+        return refine_lucas_kanade(flow, both, _other(both), radius, damping) if self.uses(Stage.LUCAS_KANADE) else flow

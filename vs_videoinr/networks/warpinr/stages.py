@@ -10,7 +10,6 @@ class Stage(enum.StrEnum):
 
     FLOW = "any motion"
     FINE_FLOW = "the second look for flow at half size"
-    PROPAGATION = "motion taken over from nearby"
     LUCAS_KANADE = "flow made exact by the pictures themselves"
     SMOOTHING = "smoothing of flow where both directions agree"
     EXPOSURE = "matching of exposure"

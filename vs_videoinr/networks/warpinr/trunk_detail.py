@@ -63,7 +63,7 @@ class TrunkDetail(nn.Module):
 
         Args:
             frame: The frame.
-            neighbours: The frames next to it; the first one is what the trunk looks at as well.
+            neighbours: The frames next to it. The trunk looks at the first one that does not repeat the frame.
             encode: Of pairs of frames, the pyramid and the flow estimator.
 
         Returns:
@@ -81,8 +81,12 @@ class TrunkDetail(nn.Module):
     def _detail(self, frame: Tensor, neighbours: list[Neighbour], encode: Encoder) -> Tensor:
         rest = torch.zeros_like(frame[:, :FLOW])
         other, flow, back = frame, rest, rest
-        if neighbours:
-            other, flow, back = neighbours[0].frame, neighbours[0].flow_to, neighbours[0].flow_from
+        for one in reversed(neighbours):
+            shows = one.informative.any(dim=3, keepdim=True).any(dim=2, keepdim=True)
+            other, flow, back = (
+                torch.where(shows, new, old)
+                for new, old in ((one.frame, other), (one.flow_to, flow), (one.flow_from, back))
+            )
         features, state = encode(torch.cat((frame, other)).contiguous(memory_format=torch.channels_last))
         batch = len(frame)
         x = self._inputs(frame, other, features.split(batch), state[:batch], flow, back)
