@@ -81,6 +81,10 @@ class Timeline(Protocol):
         """Number of output frames, at least one."""
 
     @property
+    def period(self) -> int:
+        """Number of output frames, from the first on, after which no other times between source frames occur."""
+
+    @property
     def fps(self) -> Fraction | None:
         """Frames per second of the output; None for a variable rate."""
 
@@ -121,6 +125,11 @@ class Resampled:
     def length(self) -> int:
         """Number of output frames."""
         return max(1, self.frames * self.ratio.numerator // self.ratio.denominator)
+
+    @property
+    def period(self) -> int:
+        """Number of output frames after which times repeat."""
+        return min(self.length, self.ratio.numerator)
 
     @property
     def fps(self) -> Fraction | None:
@@ -168,6 +177,11 @@ class ConstantRate:
         """Number of output frames."""
         return max(1, int(self.timecodes.total * self.fps))
 
+    @property
+    def period(self) -> int:
+        """Number of output frames: times do not repeat."""
+        return self.length
+
     def place(self, n: int) -> Place:
         """Return what output frame `n` shows."""
         half_step = 1 / self.fps / 2  # so that of several frames near a source frame only the nearest is taken for it
@@ -190,6 +204,11 @@ class ExplicitTimes:
     @property
     def length(self) -> int:
         """Number of output frames."""
+        return len(self._positions)
+
+    @property
+    def period(self) -> int:
+        """Number of output frames: times are as they are asked for."""
         return len(self._positions)
 
     @property
