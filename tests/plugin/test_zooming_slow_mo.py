@@ -15,22 +15,10 @@ from torch import Tensor
 from tests.conftest import Clips
 from tests.frames import Pixels, duration, pixels_of, props_of, same
 from vs_videoinr import load
-from vs_videoinr.networks.zooming_slow_mo.network import ZoomingSlowMo, ZoomingSlowMoConfig
-from vs_videoinr.weights import library
 
 pytestmark = pytest.mark.vpy("initial-core")
 
 SIZE = 64, 48  # four times that of the clips
-
-
-@pytest.fixture(scope="session")
-def zooming(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Path of a checkpoint: Zooming Slow-Mo as published, but of the smallest size and untrained."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(20200331)
-        network = ZoomingSlowMo(ZoomingSlowMoConfig(channels=4, groups=2, front_blocks=1, back_blocks=1))
-    torch.nn.init.constant_(network.conv_last.bias, 0.5)  # type: ignore[arg-type]
-    return str(library.save(network, tmp_path_factory.mktemp("models"), "zooming").weights)
 
 
 def tensors_of(clip: Any) -> list[Tensor]:
