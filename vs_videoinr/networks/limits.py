@@ -67,11 +67,6 @@ class Limits:
             )
         return nearest
 
-    def check_motion(self) -> None:
-        """Check that motion is known.
-
-        Raises:
-            LimitError: It is not.
-        """
-        if not self.motion:
-            raise LimitError(f'{self.network} knows no motion that could be shown; the model "{UNLIMITED_MODEL}" does')
+    def no_motion(self) -> LimitError:
+        """Return what is raised where motion is asked for that is not known."""
+        return LimitError(f'{self.network} knows no motion that could be shown; the model "{UNLIMITED_MODEL}" does')

@@ -128,13 +128,12 @@ def check_limits(function: str, clip: Clip, request: Request, limits: Limits) ->
         UsageError: What it cannot do, and a model that can, in one line.
     """
     width, height = request.size
-    timeline = request.timeline
     try:
-        if function == "Flow":
-            limits.check_motion()
+        if function == "Flow" and not limits.motion:
+            raise limits.no_motion()
         limits.check_size((clip.height, clip.width), (height, width))
-        for n in range(timeline.period if limits.times else 0):
-            limits.known_time(float(timeline.place(n).t))
+        for time in request.timeline.times() if limits.times else ():
+            limits.known_time(time)
     except LimitError as error:
         raise UsageError(str(error)) from None
 

@@ -7,7 +7,7 @@ nothing to move towards, so the picture holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple, Protocol
@@ -81,15 +81,14 @@ class Timeline(Protocol):
         """Number of output frames, at least one."""
 
     @property
-    def period(self) -> int:
-        """Number of output frames, from the first on, after which no other times between source frames occur."""
-
-    @property
     def fps(self) -> Fraction | None:
         """Frames per second of the output; None for a variable rate."""
 
     def place(self, n: int) -> Place:
         """Return what output frame `n` shows."""
+
+    def times(self) -> Iterable[float]:
+        """Return the times between source frames (`Place.t`) that occur, each one at least once, nearly exact."""
 
     def duration(self, n: int, left: Fraction | None = None, right: Fraction | None = None) -> Fraction | None:
         """Return how long output frame `n` lasts, in seconds.
@@ -127,11 +126,6 @@ class Resampled:
         return max(1, self.frames * self.ratio.numerator // self.ratio.denominator)
 
     @property
-    def period(self) -> int:
-        """Number of output frames after which times repeat."""
-        return min(self.length, self.ratio.numerator)
-
-    @property
     def fps(self) -> Fraction | None:
         """Frames per second of the output."""
         if self.output_fps is not None:
@@ -141,6 +135,10 @@ class Resampled:
     def place(self, n: int) -> Place:
         """Return what output frame `n` shows."""
         return _place(n, self.length, self.frames, lambda k: k / self.ratio)
+
+    def times(self) -> Iterable[float]:
+        """Return the times between source frames that occur, which repeat after so many frames as the ratio says."""
+        return (float(self.place(n).t) for n in range(min(self.length, self.ratio.numerator)))
 
     def duration(self, n: int, left: Fraction | None = None, right: Fraction | None = None) -> Fraction | None:
         """Return how long output frame `n` lasts, in seconds."""
@@ -177,15 +175,19 @@ class ConstantRate:
         """Number of output frames."""
         return max(1, int(self.timecodes.total * self.fps))
 
-    @property
-    def period(self) -> int:
-        """Number of output frames: times do not repeat."""
-        return self.length
-
     def place(self, n: int) -> Place:
         """Return what output frame `n` shows."""
-        half_step = 1 / self.fps / 2  # so that of several frames near a source frame only the nearest is taken for it
-        return _place(n, self.length, self.timecodes.frames, lambda k: self.timecodes.position(k / self.fps, half_step))
+        position = self.timecodes.position
+        return _place(n, self.length, self.timecodes.frames, lambda k: position(k / self.fps, self._tolerance))
+
+    def times(self) -> Iterable[float]:
+        """Return the times between source frames that occur."""
+        return self.timecodes.times_between(self.fps, self.length, self._tolerance)
+
+    @property
+    def _tolerance(self) -> Fraction:
+        """Seconds: of several frames near a source frame only the nearest is taken for it."""
+        return 1 / self.fps / 2
 
     def duration(self, n: int, left: Fraction | None = None, right: Fraction | None = None) -> Fraction | None:  # noqa: ARG002
         """Return how long output frame `n` lasts, in seconds."""
@@ -207,11 +209,6 @@ class ExplicitTimes:
         return len(self._positions)
 
     @property
-    def period(self) -> int:
-        """Number of output frames: times are as they are asked for."""
-        return len(self._positions)
-
-    @property
     def fps(self) -> Fraction | None:
         """Frames per second: the source's."""
         return self._fps
@@ -219,6 +216,10 @@ class ExplicitTimes:
     def place(self, n: int) -> Place:
         """Return what output frame `n` shows."""
         return _place(n, self.length, self._frames, self._positions.__getitem__)
+
+    def times(self) -> Iterable[float]:
+        """Return the times between source frames that are asked for."""
+        return (float(self.place(n).t) for n in range(self.length))
 
     def duration(self, n: int, left: Fraction | None = None, right: Fraction | None = None) -> Fraction | None:  # noqa: ARG002
         """Return how long output frame `n` lasts, in seconds: as long as its left source frame."""

@@ -85,8 +85,7 @@ class ZoomingSlowMoField(VideoField):
     def motion(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:  # noqa: ARG002
         """Raise LimitError: no motion is known. ValueError, TypeError: see `checked_query`."""
         checked_query(t, size)
-        self._network.limits.check_motion()
-        raise AssertionError("a network without motion has refused")
+        raise self._network.limits.no_motion()
 
     def nbytes(self) -> int:
         """See `VideoField.nbytes`."""
