@@ -30,7 +30,8 @@ PSNR and SSIM are on Y (BT.601), after rounding to 8 bit; "RGB" is PSNR over all
 at source times, "middle" those half-way between two of them, "between" all that are not at source times. "Flicker" is
 the mean difference, in grey levels of Y, between the changes from frame to frame of the result and of the truth. Means
 are over frames, then over clips. "CPU" is the CPU time in seconds for an output frame. At 1x size nothing is resized:
-the frame rate alone is compared, and frames at source times that come back as they were are "exact".
+the frame rate alone is compared, and frames at source times that come back as they were are "exact". Vid4, or any other
+folder of clips, is measured as papers do by `--vid4 FOLDER`, which prints its definitions with the numbers.
 
 - *Spline36 + blend*: `resize.Spline36`, neighbours blended by their distance in time (`std.Merge`).
 - *mvtools + Spline36*: `mv.FlowFPS`, then `resize.Spline36`.
@@ -44,7 +45,7 @@ no frame takes detail from another. *One stage, fixed steps*: Zooming Slow-Mo (X
 of neighbouring frames, finds those of the moment between, and enlarges all of them by pixel shuffle: it knows 4x size
 and 2x rate only. *One stage, continuous*: VideoINR (Chen et al., CVPR 2022) puts a decoder of any place and time on
 the same encoder; WarpINR (`lite`, `standard`) leads both frames along a flow that is found once for a pair. Zooming
-Slow-Mo makes each pair of the window around it here; its authors make three pairs of four frames, for half the work.
+Slow-Mo makes each pair of the window around it here; its authors make three pairs of four frames, for 60 % of it.
 Its weights and VideoINR's are not ours to pass on. What a frame costs does not depend on what they have learned: costs
 are of untrained weights; scores need your own copy (`--methods zooming.pth`), without which there is no row of them.
 """
