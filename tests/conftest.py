@@ -22,6 +22,7 @@ from hypothesis import settings
 
 import vs_videoinr
 from vs_videoinr.networks.videoinr.network import VideoINR, VideoINRConfig
+from vs_videoinr.networks.zooming_slow_mo.network import ZoomingSlowMo, ZoomingSlowMoConfig
 from vs_videoinr.weights import library
 
 # How long an example takes says how busy the machine is.
@@ -55,6 +56,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
         )
     folder = tmp_path_factory.mktemp("models")
     return str(library.save(network, folder, "tiny").weights)
+
+
+@pytest.fixture(scope="session")
+def zooming(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Path of a checkpoint: Zooming Slow-Mo as published, but of the smallest size and untrained."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(20200331)
+        network = ZoomingSlowMo(ZoomingSlowMoConfig(channels=4, groups=2, front_blocks=1, back_blocks=1))
+    torch.nn.init.constant_(network.conv_last.bias, 0.5)  # type: ignore[arg-type]
+    return str(library.save(network, tmp_path_factory.mktemp("models"), "zooming").weights)
 
 
 @pytest.fixture(scope="session")

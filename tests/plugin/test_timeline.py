@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import pairwise
+from time import perf_counter
 
 import numpy as np
 from hypothesis import example, given
@@ -275,3 +276,32 @@ def test_a_fine_rate_shows_a_source_frame_once() -> None:
     shown = [place.left for place in places if place.on_source and place.right > place.left]
     assert shown == sorted(set(shown))
     assert shown[0] == 0
+
+
+@given(
+    st.lists(st.integers(1, 60), min_size=1, max_size=40),
+    st.sampled_from([Fraction(24), Fraction(50), Fraction(60000, 1001), Fraction(1000)]),
+    st.fractions(Fraction(1, 5), 5, max_denominator=7),
+)
+def test_all_times_between_frames_are_known_beforehand(lengths: list[int], fps: Fraction, ratio: Fraction) -> None:
+    starts = np.cumsum([0, *lengths], dtype=np.int64) * 10**6
+    positions = [Fraction(n, 3) for n in range(len(lengths))]
+    for timeline in (
+        ConstantRate(Timecodes(starts), fps),
+        Resampled(len(lengths), ratio, fps),
+        ExplicitTimes(positions, len(lengths), fps),
+    ):
+        known = np.array(list(timeline.times()))
+        shown = np.array([float(timeline.place(n).t) for n in range(timeline.length)])
+        apart = np.abs(known[:, None] - shown)
+        apart = np.minimum(apart, 1 - apart)  # a billionth before a frame is as good as at it
+        assert apart.min(0).max() < 1e-8
+        assert apart.min(1).max() < 1e-8
+
+
+def test_the_times_of_a_film_are_known_soon() -> None:
+    starts = np.arange(180_001, dtype=np.int64) * 40 * 10**6  # two hours at 25 fps
+    begin = perf_counter()
+    assert set(ConstantRate(Timecodes(starts), Fraction(50)).times()) == {0, 0.5}
+    assert perf_counter() - begin < 2
+    assert next(iter(Resampled(2**31, Fraction(10**9, 10**8 + 1), Fraction(24)).times())) == 0

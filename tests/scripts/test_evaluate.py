@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import subprocess
@@ -15,13 +16,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 from scripts import ROOT
-from scripts.evaluation import crops, report, scores
+from scripts.evaluation import costs, crops, report, scores, vid4
 from scripts.evaluation.baselines import clip_of
-from scripts.evaluation.measure import compare, produce
+from scripts.evaluation.measure import compare, method_of, produce, reduced
 from scripts.evaluation.metrics import luma, psnr, ssim
 from scripts.evaluation.scores import Entry, at_middle, at_source, between
+from vs_videoinr import load
 
 if TYPE_CHECKING:
     import vapoursynth as vs
@@ -125,9 +128,10 @@ def test_what_is_shown_of_a_clip_is_what_moves() -> None:
     assert frames[n + 1, rows, columns].sum() == frames[n + 1].sum()
 
 
-def evaluate(docs: Path, *arguments: str | Path) -> None:
+def evaluate(docs: Path, *arguments: str | Path) -> str:
     command = [sys.executable, "-m", "scripts.evaluate", *arguments, "--docs", docs, "--cache", docs / "cache"]
-    subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=300)
+    done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +181,102 @@ def test_a_model_is_measured_alone(bunny: Path, measured: Path, tmp_path: Path, 
     text = (tmp_path / "EVALUATION.md").read_text()
     assert f"| tiny | {entries[2].psnr[0]:.2f} |" in text
     Image.open(tmp_path / "evaluation" / "psnr_over_t.png").load()
+
+
+def test_a_network_of_one_size_is_measured_where_it_can_be(bunny: Path, tmp_path: Path, zooming: str) -> None:
+    said = evaluate(tmp_path, bunny, "--settings", "4:4:5", "4:2:5", "3:2:5", "--methods", zooming)
+    entries = scores.load(tmp_path / "evaluation" / "scores.json")
+    assert [(entry.method, entry.setting) for entry in entries] == [("zooming", (4, 2, 5))]
+    for setting, reason in (
+        ("4x size, 4x rate", "Zooming Slow-Mo knows the times 0, 0.5 and 1"),
+        ("3x size, 2x rate", "Zooming Slow-Mo enlarges 4 times only"),
+    ):
+        assert f"bunny, {setting}, the first 5 frames, zooming: not measured: {reason}" in said
+
+
+def pictures(folder: Path, frames: NDArray[np.uint8]) -> None:
+    """Save frames in a folder, numbered without zeros in front."""
+    folder.mkdir(parents=True)
+    for n, frame in enumerate(frames, 1):
+        Image.fromarray(frame).save(folder / f"frame {n}.png")
+
+
+@pytest.mark.vpy("initial-core")
+def test_vid4_is_measured_as_papers_do(tmp_path: Path, zooming: str) -> None:
+    """Over all frames, given or not, then over clips; definitions stand beside the numbers, and nothing is stored."""
+    random = np.random.default_rng(4)
+    coarse = random.integers(0, 256, (12, 7, 9, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+    clips = {"calendar": coarse[:11, :50, :70], "walk": coarse[:6, :48, :64]}
+    for name, frames in clips.items():
+        pictures(tmp_path / "Vid4" / name, frames)
+    (tmp_path / "Vid4" / "readme.txt").write_text("not a clip")
+    said = evaluate(tmp_path, "--vid4", tmp_path / "Vid4", "--methods", BLEND, zooming)
+    assert said.startswith(vid4.DEFINITIONS)
+    assert not (tmp_path / "EVALUATION.md").exists()
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in said.splitlines() if line.startswith("|")]
+    assert lines[0] == ["method", "calendar", "walk", "mean"]
+    assert [line[0] for line in lines[2:]] == [BLEND, "zooming"]
+    for method, (_, *cells) in zip((BLEND, zooming), lines[2:], strict=True):
+        found = [tuple(map(float, cell.split(" / "))) for cell in cells]
+        for name, cell in zip(clips, found, strict=False):
+            low, truth = reduced(clips[name], 4)
+            made, _ = produce(method_of(method), low, (truth.shape[2], truth.shape[1]), 2)
+            assert len(made) == {"calendar": 11, "walk": 5}[name]
+            expected = compare(made, truth, 2)
+            for value, what, digits in zip(cell, ("psnr", "ssim"), (0.006, 0.00006), strict=True):
+                weights = [len(made) // 2 + 1, len(made) // 2]
+                assert value == pytest.approx(np.average(expected[what], weights=weights), abs=digits)
+        assert found[2] == pytest.approx(np.mean(found[:2], 0), abs=0.011)
+
+
+def test_a_folder_without_clips_is_said_to_be_one(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(SystemExit, match="holds no clips: give a folder of videos, or of folders of pictures"):
+            list(vid4.clips(folder))
+    pictures(tmp_path / "city", np.zeros((2, 8, 8, 3), np.uint8))
+    Image.new("RGB", (9, 8)).save(tmp_path / "city" / "frame 3.png")
+    with pytest.raises(SystemExit, match=r"the pictures of .*city are not of one size"):
+        list(vid4.clips(tmp_path))
+
+
+def test_what_a_frame_costs_is_counted(zooming: str) -> None:
+    """What PyTorch counts when the network is asked itself: a window is encoded once for two frames."""
+    command = [sys.executable, "-m", "scripts.evaluation.costs", zooming, "16", "12"]
+    done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    cost = costs.Cost(**json.loads(done.stdout.splitlines()[-1]))
+    network, frames = load(zooming), torch.rand(4, 1, 3, 12, 16)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        pairs = [network.estimate_motion(frames[n], frames[n + 1]) for n in (0, 2)]
+        field = network.encode(frames[1], frames[2]).with_neighbours(*pairs)
+        for t in (0, 0.5):
+            field.sample(t, (48, 64))
+    assert cost.multiply_adds == counter.get_total_flops() / 2 / 2
+    assert 300 < cost.launches < 3000
+    assert cost.memory > 1e6
+    assert cost.seconds > 0
+
+
+def test_families_and_their_costs_are_reported(tmp_path: Path, measured: Path) -> None:
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "scores.json").write_text((measured / "evaluation" / "scores.json").read_text())
+    setting = scores.Setting(4, 2, 9)
+
+    def families() -> str:
+        report.write(tmp_path, setting, setting)
+        return (tmp_path / "EVALUATION.md").read_text().partition("## Three families\n\n")[2].partition("## Scores")[0]
+
+    assert families().count("\n") <= 13
+    assert "has not been measured: `python -m scripts.evaluate --costs`" in families()
+    rows = [
+        costs.Cost("zooming_slow_mo", 2.5e11, 2055, 234_000_000, 4.321, "160x90", "2026-11-26", "here"),
+        costs.Cost(FLOW, 0, 0, 13_000_000, 0.0123, "160x90", "2026-11-26", "here"),
+    ]
+    (tmp_path / "evaluation" / "costs.json").write_text(json.dumps([vars(row) for row in rows]))
+    text = families()
+    assert "160x90 at 4x size and 2x rate, played on; in one run, 2026-11-26, here." in text
+    assert "| one stage, fixed steps | zooming_slow_mo, untrained | 250.0 G | 2055 | 234 MB | 4.32 s |" in text
+    assert f"| two stages | {FLOW} | – | – | 13 MB | 0.0123 s |" in text
+    assert "| one stage, continuous | lite | – | – | – | – |" in text
 
 
 def test_frames_that_come_back_as_they_were_are_exact(bunny: Path, tmp_path: Path, tiny: str) -> None:

@@ -9,6 +9,7 @@ import json
 import lzma
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -25,9 +26,11 @@ import pytest
 import safetensors.torch
 import torch
 
+from tests.networks.zooming_slow_mo.test_network import SMALL as ZOOMING
 from tests.reference_recipe import SMALL, pair, published_shapes, reference_state_dict, small_shapes
 from vs_videoinr import from_state_dict, load
 from vs_videoinr.errors import ModelError
+from vs_videoinr.networks.zooming_slow_mo.network import ZoomingSlowMo
 from vs_videoinr.weights import catalogue, library
 
 Tensors = dict[str, torch.Tensor]
@@ -43,6 +46,13 @@ def models_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def tensors() -> Tensors:
     return {key: torch.from_numpy(value) for key, value in reference_state_dict(small_shapes()).items()}
+
+
+@pytest.fixture(scope="module")
+def zooming() -> Tensors:
+    """The tensors of a Zooming Slow-Mo."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in ZoomingSlowMo(ZOOMING).state_dict().items()}
+    return {key: torch.from_numpy(value) for key, value in reference_state_dict(shapes).items()}
 
 
 def picture(network: Any) -> torch.Tensor:
@@ -241,6 +251,51 @@ def test_tensors_that_do_not_fit(tensors: Tensors, change: Change, reason: str) 
     with pytest.raises(ModelError) as caught:
         from_state_dict(state)
     assert str(caught.value) == f"state dict is not a VideoINR checkpoint: {reason}"
+
+
+def test_what_is_missing_is_said_of_the_network_that_it_is_missing_of(tensors: Tensors, zooming: Tensors) -> None:
+    """Zooming Slow-Mo has VideoINR's names but for the SIRENs': whatever is missing, it is known of which of them."""
+    left_over = {name: tensor for name, tensor in zooming.items() if name not in tensors}
+    for title, state in (("VideoINR", tensors | left_over), ("Zooming Slow-Mo", zooming)):
+        names = {re.sub(r"\d", "", name): name for name in state}  # one of those that differ by numbers alone
+        for name in names.values():
+            if title == "VideoINR" and name in left_over:
+                continue
+            with pytest.raises(ModelError) as caught:
+                from_state_dict({key: value for key, value in state.items() if key != name})
+            assert str(caught.value) == f"state dict is not a {title} checkpoint: tensor {name} is missing"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (with_("upconv2.weight", lambda t: t[:5]), "tensor upconv2.weight is 5x16x3x3, expected 64x16x3x3"),
+        (with_("conv_last.bias", lambda t: t / 0), "tensor conv_last.bias holds values that are not finite"),
+        (with_("surprise", lambda t: t), "tensor surprise is not known"),
+    ],
+)
+def test_what_is_wrong_with_a_zooming_slow_mo(zooming: Tensors, change: Change, reason: str) -> None:
+    state = dict(zooming)
+    change(state)
+    with pytest.raises(ModelError) as caught:
+        from_state_dict(state)
+    assert str(caught.value) == f"state dict is not a Zooming Slow-Mo checkpoint: {reason}"
+
+
+@pytest.mark.usefixtures("models_folder")
+def test_zooming_slow_mo_is_imported_like_the_others(tmp_path: Path, zooming: Tensors) -> None:
+    """With what training programs put around its tensors; its card says what it is, and settings it has none."""
+    wrapped = {"state_dict": {f"module.{name}": tensor for name, tensor in zooming.items()}, "epoch": 3}
+    model = library.import_model(legacy(tmp_path / "zooming.pth", wrapped), "zooming", "the forerunner")
+    assert (model.card().architecture, model.card().settings) == ("zooming_slow_mo", {})
+    network = load("zooming")
+    assert isinstance(network, ZoomingSlowMo)
+    assert network.config == ZOOMING
+    assert load(zipped(tmp_path / "same.pth", zooming)).config == ZOOMING
+    card = model.card_path.read_text()
+    model.card_path.write_text(card + "settings:\n  omega: 30.0\n")
+    with pytest.raises(ModelError, match=r"is not a Zooming Slow-Mo checkpoint: setting 'omega' is not known$"):
+        load("zooming")
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,13 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from vs_videoinr.networks.limits import Limits
+
 #: Tensor names of a checkpoint and their shapes.
 Shapes = Mapping[str, tuple[int, ...]]
 
-#: How a pair of frames moves, as a network tells it to the fields of neighbouring pairs. Opaque to everybody else.
+#: How a pair of frames moves, as a network tells it to the fields of neighbouring pairs: by flows, or by the frames
+#: themselves where it looks for motion in all of them together. Opaque to everybody else.
 PairMotion = Any
 
 #: Frames may lie a little beyond [0, 1], as after a bicubic resize; what lies farther is on another scale.
@@ -70,6 +73,7 @@ class VideoField(ABC):
         values are not clamped. `check` is called between chunks of pixels and may raise to abandon the work.
 
         Raises:
+            LimitError: The network does not know that time or size; see `Network.limits`.
             ValueError, TypeError: See `checked_query`.
         """
 
@@ -80,6 +84,7 @@ class VideoField(ABC):
         Channels: x, y from each place to its content's in frame 0, then in frame 1, in pixels of `size`.
 
         Raises:
+            LimitError: The network knows no motion; see `Network.limits`.
             ValueError, TypeError: See `checked_query`.
         """
 
@@ -98,11 +103,17 @@ class Network(nn.Module, ABC):
     #: Name by which model cards and checkpoints refer to this class.
     architecture: ClassVar[str]
 
+    #: What messages call checkpoints of this architecture.
+    title: ClassVar[str] = "VideoINR"
+
     #: Frozen dataclass of everything that distinguishes one size of this architecture from another.
     Config: ClassVar[type[Any]]
 
     #: Whether fields use the motion of the pairs before and after them.
     uses_neighbours: ClassVar[bool] = False
+
+    #: The sizes and times that fields can be sampled at, and whether they know motion.
+    limits: ClassVar[Limits] = Limits()
 
     #: Names (first dotted part) of tensors that a checkpoint may hold and the network never touches.
     unused: ClassVar[frozenset[str]] = frozenset()

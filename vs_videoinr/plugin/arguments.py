@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 
+from vs_videoinr.networks.limits import LimitError, Limits
 from vs_videoinr.plugin import timecodes
 from vs_videoinr.plugin.output_size import output_size
 from vs_videoinr.plugin.scene_cuts import THRESHOLD, Mode
@@ -112,6 +113,29 @@ def read(function: str, clip: Clip, given: Mapping[str, object]) -> Request:
         raise UsageError('fp16 needs device="cuda"; a CPU computes in single precision')
     dtype = torch.float16 if fp16 else torch.float32
     return Request(size, timeline, known, cuts, threshold, flow_view, arguments.text("model"), device, dtype)
+
+
+def check_limits(function: str, clip: Clip, request: Request, limits: Limits) -> None:
+    """Check that a network can do all that is asked of it, before its first frame.
+
+    Args:
+        function: Name of the VapourSynth function: "Upscale", "Query" or "Flow".
+        clip: The clip.
+        request: What is asked for.
+        limits: The network's.
+
+    Raises:
+        UsageError: What it cannot do, and a model that can, in one line.
+    """
+    width, height = request.size
+    try:
+        if function == "Flow" and not limits.motion:
+            raise limits.no_motion()
+        limits.check_size((clip.height, clip.width), (height, width))
+        for time in request.timeline.times() if limits.times else ():
+            limits.known_time(time)
+    except LimitError as error:
+        raise UsageError(str(error)) from None
 
 
 class _Arguments:

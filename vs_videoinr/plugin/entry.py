@@ -164,7 +164,7 @@ def create(
         given: Those arguments that were given, by name; `times` and `seconds` as lists.
 
     Raises:
-        UsageError: What is wrong, in one line.
+        UsageError: What is wrong, or what the model cannot do, in one line.
         ModelError: The model cannot be used.
     """
     source = Clip(*clip)
@@ -177,6 +177,7 @@ def create(
         raise UsageError(
             f"out of memory on {request.device} for the model; use a smaller model or another device"
         ) from None
+    arguments.check_limits(function, source, request, network.limits)
     return Filter(source, request, network)
 
 

@@ -26,7 +26,8 @@ class FramePlan:
         keeps_start: Of the output frames that show `left` it is the first, which keeps the mark of a scene's beginning.
         keeps_end: Of the output frames that show `left` it is the last, which keeps the mark of a scene's end.
         keeps_right_start: Of those that show `right` at a cut it is the first.
-        previous_duration: Seconds that source frame `left` - 1 lasts; 0 where only the frame itself says it.
+        earlier_duration: Seconds that source frame `left` - 2 lasts; 0 where only the frame itself says it.
+        previous_duration: The same of `left` - 1.
         left_duration: The same of `left`.
         right_duration: The same of `right`.
         duration_num: Numerator of the seconds that the output frame lasts; 0 where that takes `Filter.duration`.
@@ -41,6 +42,7 @@ class FramePlan:
     keeps_start: bool
     keeps_end: bool
     keeps_right_start: bool
+    earlier_duration: float
     previous_duration: float
     left_duration: float
     right_duration: float
@@ -64,7 +66,8 @@ def plan_frame(n: int, timeline: Timeline, cuts: Mode, timecodes: Timecodes | No
     shown_before = switches and before == (left - 1, True)
     ends_early = switches and place.right != left
     duration = Fraction(0) if timeline.fps is None else timeline.duration(n) or Fraction(0)
-    seconds = [0.0 if timecodes is None else timecodes.duration(frame) for frame in (left - 1, left, place.right)]
+    around = left - 2, left - 1, left, place.right
+    seconds = [0.0 if timecodes is None else timecodes.duration(frame) for frame in around]
     return FramePlan(
         left=left,
         right=place.right,
@@ -74,9 +77,10 @@ def plan_frame(n: int, timeline: Timeline, cuts: Mode, timecodes: Timecodes | No
         keeps_start=(before is None or before.left != left) and not shown_before,
         keeps_end=after != (left, False) if ends_early else after is None or after.left != left,
         keeps_right_start=before != (left, True),
-        previous_duration=seconds[0],
-        left_duration=seconds[1],
-        right_duration=seconds[2],
+        earlier_duration=seconds[0],
+        previous_duration=seconds[1],
+        left_duration=seconds[2],
+        right_duration=seconds[3],
         duration_num=duration.numerator,
         duration_den=duration.denominator if duration else 0,
     )

@@ -75,6 +75,21 @@ class Timecodes:
         begin, end = int(self._starts[left]), int(self._starts[left + 1])
         return left + (nanoseconds - begin) / (end - begin)
 
+    def times_between(self, fps: Fraction, count: int, tolerance: Fraction) -> list[float]:
+        """Return how far between two frames `count` times at a rate lie, as `position` says: 0 to below 1, each once.
+
+        To a billionth: all frames of a film are looked at before its first one is shown.
+        """
+        nanoseconds = np.arange(count) * float(NANOSECONDS / fps)
+        last = self.frames - 1
+        left = np.minimum(np.searchsorted(self._starts, nanoseconds, side="right") - 1, last)
+        times = (nanoseconds - self._starts[left]) / (self._starts[left + 1] - self._starts[left])
+        times[left == last] = 0  # there the picture holds
+        for frame in (left, np.minimum(left + 1, last)):
+            off = np.abs(nanoseconds - self._starts[frame])
+            times[(off <= self._tolerances[frame]) & (off < float(tolerance * NANOSECONDS))] = 0
+        return list(dict.fromkeys(times.round(9).tolist()))
+
 
 def read(path: str, frames: int) -> Timecodes:
     """Read a timecode file for a clip of `frames` frames: a line of milliseconds for each, and perhaps one for the end.

@@ -7,7 +7,7 @@ nothing to move towards, so the picture holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple, Protocol
@@ -87,6 +87,9 @@ class Timeline(Protocol):
     def place(self, n: int) -> Place:
         """Return what output frame `n` shows."""
 
+    def times(self) -> Iterable[float]:
+        """Return the times between source frames (`Place.t`) that occur, each one at least once, nearly exact."""
+
     def duration(self, n: int, left: Fraction | None = None, right: Fraction | None = None) -> Fraction | None:
         """Return how long output frame `n` lasts, in seconds.
 
@@ -133,6 +136,10 @@ class Resampled:
         """Return what output frame `n` shows."""
         return _place(n, self.length, self.frames, lambda k: k / self.ratio)
 
+    def times(self) -> Iterable[float]:
+        """Return the times between source frames that occur, which repeat after so many frames as the ratio says."""
+        return (float(self.place(n).t) for n in range(min(self.length, self.ratio.numerator)))
+
     def duration(self, n: int, left: Fraction | None = None, right: Fraction | None = None) -> Fraction | None:
         """Return how long output frame `n` lasts, in seconds."""
         if self.source_fps is not None and self.fps is not None:
@@ -170,8 +177,17 @@ class ConstantRate:
 
     def place(self, n: int) -> Place:
         """Return what output frame `n` shows."""
-        half_step = 1 / self.fps / 2  # so that of several frames near a source frame only the nearest is taken for it
-        return _place(n, self.length, self.timecodes.frames, lambda k: self.timecodes.position(k / self.fps, half_step))
+        position = self.timecodes.position
+        return _place(n, self.length, self.timecodes.frames, lambda k: position(k / self.fps, self._tolerance))
+
+    def times(self) -> Iterable[float]:
+        """Return the times between source frames that occur."""
+        return self.timecodes.times_between(self.fps, self.length, self._tolerance)
+
+    @property
+    def _tolerance(self) -> Fraction:
+        """Seconds: of several frames near a source frame only the nearest is taken for it."""
+        return 1 / self.fps / 2
 
     def duration(self, n: int, left: Fraction | None = None, right: Fraction | None = None) -> Fraction | None:  # noqa: ARG002
         """Return how long output frame `n` lasts, in seconds."""
@@ -200,6 +216,10 @@ class ExplicitTimes:
     def place(self, n: int) -> Place:
         """Return what output frame `n` shows."""
         return _place(n, self.length, self._frames, self._positions.__getitem__)
+
+    def times(self) -> Iterable[float]:
+        """Return the times between source frames that are asked for."""
+        return (float(self.place(n).t) for n in range(self.length))
 
     def duration(self, n: int, left: Fraction | None = None, right: Fraction | None = None) -> Fraction | None:  # noqa: ARG002
         """Return how long output frame `n` lasts, in seconds: as long as its left source frame."""

@@ -1,13 +1,15 @@
 """What lies beyond black and white: values outside [0, 1], which a network has never seen, go past it.
 
 Limited-range video holds super-whites and super-blacks, colours that RGB cannot show, and float clips any brightness.
-That part of a frame is enlarged by itself, led along the network's own motion, blended in time and added again.
+That part of a frame is enlarged by itself, led along the network's own motion (where it knows one), blended in time and
+added again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -27,9 +29,17 @@ class OutOfRange:
         first, second = (frame - part for frame, part in zip(frames, inside, strict=True))
         return cls((first, second)) if bool(first.any()) or bool(second.any()) else None
 
-    def at(self, field: VideoField, t: float, size: tuple[int, int]) -> Tensor:
-        """Return it at time `t`, (1, 3, height, width) of `size` (height, width)."""
-        there = self._frames[round(t)] if t in (0, 1) else motion_compensate(field, t, *self._frames)
+    def at(self, field: VideoField | None, t: float, size: tuple[int, int]) -> Tensor:
+        """Return it at time `t`, (1, 3, height, width) of `size` (height, width).
+
+        `field` is the pair's, which knows how it moves; None where that is not known.
+        """
+        if t in (0, 1):
+            there = self._frames[round(t)]
+        elif field is None:
+            there = torch.lerp(*self._frames, t)
+        else:
+            there = motion_compensate(field, t, *self._frames)
         return F.interpolate(there, size=size, mode="bilinear", align_corners=False)
 
     def nbytes(self) -> int:

@@ -93,6 +93,7 @@ class Renderer:
         self.source_size = source_size
         self.size = size
         self._network: Network | None = network
+        self._has_motion = network.limits.motion
         self._device = device
         self._dtype = dtype
         self._closed = False
@@ -184,7 +185,7 @@ class Renderer:
         picture = field.sample(t, (height, width), check=self._check).float().clamp_(0, 1)
         self._cache.evict()  # a field may have grown by what it keeps for the next time
         if cached.out_of_range is not None:
-            picture += cached.out_of_range.at(field, t, (height, width))
+            picture += cached.out_of_range.at(field if self._has_motion else None, t, (height, width))
         if len(output) == 1:
             picture = picture.mean(dim=1, keepdim=True)
         planes.write(picture[0], output, self.size)

@@ -60,8 +60,8 @@ def verify(source: str, tensors: Mapping[str, Tensor], architecture: str | None,
         ModelError: They do not make up any known network; `.report` lists what is missing or misshapen.
     """
 
-    def refuse(reason: str, problems: Iterable[str] = ()) -> ModelError:
-        return ModelError(f"{source} is not a VideoINR checkpoint: {reason}", problems)
+    def refuse(reason: str, problems: Iterable[str] = (), kind: type[Network] = Network) -> ModelError:
+        return ModelError(f"{source} is not a {kind.title} checkpoint: {reason}", problems)
 
     for _ in range(_MAX_PREFIXES):
         prefix = next((one for one in _PREFIXES if all(name.startswith(one) for name in tensors)), "")
@@ -83,15 +83,15 @@ def verify(source: str, tensors: Mapping[str, Tensor], architecture: str | None,
         with torch.device("meta"):
             network = kind(config)
     except ModelError as error:
-        raise refuse(str(error)) from None
+        raise refuse(str(error), kind=kind) from None
     except (RuntimeError, OverflowError, ValueError) as error:
-        raise refuse(f"its sizes make no network ({str(error).splitlines()[0][:120]})") from None
+        raise refuse(f"its sizes make no network ({str(error).splitlines()[0][:120]})", kind=kind) from None
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     unused = {name for name in shapes if name.split(".")[0] in kind.unused}
     problems = _compare(expected, {name: tensor for name, tensor in tensors.items() if name not in unused})
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise refuse(problems[0] + more, problems)
+        raise refuse(problems[0] + more, problems, kind)
     single = {name: tensors[name].float() for name in expected if tensors[name].dtype == torch.float64}
     return Verified(network, {name: single.get(name, tensors[name]) for name in expected})
 

@@ -52,17 +52,14 @@ class BidirectionalConvLSTM(nn.Module):
         self.forward_net = DeformableConvLSTM(channels, groups)
         self.conv_1x1 = nn.Conv2d(2 * channels, channels, 1)
 
-    def forward(self, sequence: list[Tensor]) -> Tensor:
-        """Map T feature maps (B, C, H, W) to (T · B, C, H, W), in time order."""
-        batch = sequence[0].shape[0]
+    def forward(self, sequence: list[Tensor], places: range) -> Tensor:
+        """Map feature maps (B, C, H, W) to those at some `places` of their sequence, (places · B, C, H, W)."""
+        batch, length = sequence[0].shape[0], len(sequence)
+        # Neither direction needs to go on beyond the last of the places that it comes to.
+        steps = max(places[-1] + 1, length - places[0])
+        there, back = sequence[:steps], sequence[::-1][:steps]
         # One set of weights serves both directions, so they are two halves of one batch.
-        states = self.forward_net([torch.cat(pair) for pair in zip(sequence, reversed(sequence), strict=True)])
-        fused: Tensor = self.conv_1x1(
-            torch.cat(
-                [
-                    torch.cat((there[:batch], back[batch:]), dim=1)
-                    for there, back in zip(states, reversed(states), strict=True)
-                ]
-            )
-        )
+        states = self.forward_net([torch.cat(pair) for pair in zip(there, back, strict=True)])
+        both = [torch.cat((states[place][:batch], states[length - 1 - place][batch:]), dim=1) for place in places]
+        fused: Tensor = self.conv_1x1(torch.cat(both))
         return fused

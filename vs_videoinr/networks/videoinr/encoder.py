@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +13,7 @@ from vs_videoinr.networks.videoinr.pcd_alignment import PCDAlignment
 
 
 class Encoder(Pyramid):
-    """Two frames in, three feature maps out: at frame 0, at frame 1, and of the moment between them.
+    """Consecutive frames in, feature maps out: of every frame, and of the moment between each two of them.
 
     A base class rather than a part, because the published tensor names have no prefix for it.
 
@@ -31,15 +33,29 @@ class Encoder(Pyramid):
         self.ConvBLSTM = BidirectionalConvLSTM(channels, groups)
         self.recon_trunk = nn.Sequential(*(ResidualBlock(channels) for _ in range(back_blocks)))
 
-    def feature_map(self, frame0: Tensor, frame1: Tensor) -> Tensor:
-        """Encode two (B, 3, H, W) frames in [0, 1] of any size into (B, 3C, H, W): frame 0, between, frame 1."""
-        batch, _, height, width = frame0.shape
-        frames = pad_to_pyramid(torch.cat((frame0, frame1)))
+    def recurrent_maps(self, frames: Sequence[Tensor], places: range) -> Tensor:
+        """Return what the ConvLSTM makes of n ≥ 2 consecutive (B, 3, H, W) frames in [0, 1], at some places of them.
+
+        Args:
+            frames: Of any one size; n of them.
+            places: Consecutive ones from 0 to 2n - 2: frame i is at 2i, the moment between it and the next one at
+                2i + 1.
+
+        Returns:
+            (places · B, C, H', W') in time order, for `recon_trunk`. Height and width are those of the frames, extended
+            at the bottom and on the right to multiples of `PYRAMID_MULTIPLE`.
+        """
+        batch = len(frames[0])
+        padded = pad_to_pyramid(torch.cat(tuple(frames)))
         # Everything after keeps this layout; oneDNN's and cuDNN's convolutions are up to three times faster in it.
-        frames = frames.contiguous(memory_format=torch.channels_last)
-        level1 = leaky(self.conv_first(frames))
+        padded = padded.contiguous(memory_format=torch.channels_last)
+        level1 = leaky(self.conv_first(padded))
         levels = self.pyramid(self.feature_extraction(level1))
-        first, second = [level[:batch] for level in levels], [level[batch:] for level in levels]
-        between = self.fusion(self.pcd_align(first, second))
-        maps = self.recon_trunk(self.ConvBLSTM([first[0], between, second[0]]))[..., :height, :width]
-        return torch.cat(maps.split(batch), dim=1)
+        earlier, later = [level[:-batch] for level in levels], [level[batch:] for level in levels]
+        between = self.fusion(self.pcd_align(earlier, later)).chunk(len(frames) - 1)
+        first, *rest = levels[0].chunk(len(frames))
+        sequence = [first]
+        for moment, frame in zip(between, rest, strict=True):
+            sequence += (moment, frame)
+        maps: Tensor = self.ConvBLSTM(sequence, places)
+        return maps

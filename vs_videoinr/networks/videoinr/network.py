@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -16,8 +15,7 @@ from vs_videoinr.networks.videoinr.coordinates import Padding
 from vs_videoinr.networks.videoinr.encoder import Encoder
 from vs_videoinr.networks.videoinr.field import Sirens, VideoINRField
 from vs_videoinr.networks.videoinr.siren import Siren
-
-_TAPS = 9  # of the deformable convolutions' kernel
+from vs_videoinr.networks.videoinr.sizes import count, encoder_sizes, shape_of
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,12 @@ class VideoINR(Encoder, Network):
             self.config.padding,
         )
 
+    def feature_map(self, frame0: Tensor, frame1: Tensor) -> Tensor:
+        """Encode two (B, 3, H, W) frames in [0, 1] of any size into (B, 3C, H, W): frame 0, between, frame 1."""
+        batch, _, height, width = frame0.shape
+        maps = self.recon_trunk(self.recurrent_maps((frame0, frame1), range(3)))[..., :height, :width]
+        return torch.cat(maps.split(batch), dim=1)
+
     @classmethod
     def matches(cls, shapes: Shapes) -> bool:
         """Tell by the names that no other network of the family has together."""
@@ -92,29 +96,13 @@ class VideoINR(Encoder, Network):
     def config_from_shapes(cls, shapes: Shapes, settings: Mapping[str, object]) -> VideoINRConfig:
         """Infer the configuration; see `Network.config_from_shapes`."""
 
-        def shape(name: str, dimensions: int) -> tuple[int, ...]:
-            if name not in shapes:
-                raise ModelError(f"tensor {name} is missing")
-            found = shapes[name]
-            if len(found) != dimensions or 0 in found:
-                raise ModelError(f"tensor {name} has the impossible shape {'x'.join(map(str, found)) or 'scalar'}")
-            return found
-
-        def count(pattern: str) -> int:
-            found = {int(match[1]) for name in shapes if (match := re.match(pattern, name))}
-            return max(found, default=-1) + 1
-
         def widths(siren: str) -> tuple[int, ...]:
-            layers = count(rf"{siren}\.net\.(\d{{1,3}})\.linear\.")
+            layers = count(shapes, rf"{siren}\.net\.(\d{{1,3}})\.linear\.")
             if layers == 0:
                 raise ModelError(f"tensor {siren}.net.0.linear.weight is missing")
-            return tuple(shape(f"{siren}.net.{layer}.linear.weight", 2)[0] for layer in range(layers))
+            return tuple(shape_of(shapes, f"{siren}.net.{layer}.linear.weight", 2)[0] for layer in range(layers))
 
-        channels = shape("conv_first.weight", 4)[0]
         spatial = widths("feat_imnet")
-        groups, rest = divmod(shape("pcd_align.L1_dcnpack_1.conv_offset_mask.weight", 4)[0], 3 * _TAPS)
-        if rest or groups == 0 or channels % groups:
-            raise ModelError("tensor pcd_align.L1_dcnpack_1.conv_offset_mask.weight fits no number of offset groups")
         unknown = sorted(set(settings) - {"omega", "grid", "padding"})
         if unknown:
             raise ModelError(f"setting {unknown[0]!r} is not known")
@@ -128,11 +116,8 @@ class VideoINR(Encoder, Network):
         if padding not in ("zeros", "border"):
             raise ModelError(f"setting padding is {padding!r}, neither 'zeros' nor 'border'")
         return VideoINRConfig(
-            channels=channels,
-            groups=groups,
-            front_blocks=count(r"feature_extraction\.(\d{1,3})\."),
-            back_blocks=count(r"recon_trunk\.(\d{1,3})\."),
-            continuous_channels=shape(f"feat_imnet.net.{len(spatial)}.weight", 2)[0],
+            **encoder_sizes(shapes)._asdict(),
+            continuous_channels=shape_of(shapes, f"feat_imnet.net.{len(spatial)}.weight", 2)[0],
             spatial_hidden=spatial,
             temporal_hidden=widths("flow_imnet"),
             colour_hidden=widths("encode_imnet"),

@@ -46,6 +46,9 @@ static int exchange_plan(PlanCache *cache, int n, FramePlan *plan, int put) {
     return there;
 }
 
+/* Of FramePlan.durations. */
+enum { EARLIER, PREVIOUS, AT_LEFT, AT_RIGHT };
+
 /* Read the attributes of a vs_videoinr.plugin.frame_plan.FramePlan. */
 static int read_plan(const Python *p, PyObject *object, FramePlan *plan) {
     int ok = 1;
@@ -57,9 +60,10 @@ static int read_plan(const Python *p, PyObject *object, FramePlan *plan) {
     plan->keeps_start = (int)int_attribute(p, object, "keeps_start", &ok);
     plan->keeps_end = (int)int_attribute(p, object, "keeps_end", &ok);
     plan->keeps_right_start = (int)int_attribute(p, object, "keeps_right_start", &ok);
-    plan->durations[0] = float_attribute(p, object, "previous_duration", &ok);
-    plan->durations[1] = float_attribute(p, object, "left_duration", &ok);
-    plan->durations[2] = float_attribute(p, object, "right_duration", &ok);
+    plan->durations[EARLIER] = float_attribute(p, object, "earlier_duration", &ok);
+    plan->durations[PREVIOUS] = float_attribute(p, object, "previous_duration", &ok);
+    plan->durations[AT_LEFT] = float_attribute(p, object, "left_duration", &ok);
+    plan->durations[AT_RIGHT] = float_attribute(p, object, "right_duration", &ok);
     plan->duration_num = int_attribute(p, object, "duration_num", &ok);
     plan->duration_den = int_attribute(p, object, "duration_den", &ok);
     return ok;
@@ -129,7 +133,8 @@ static int at_cut(const Engine *e, const VSFrame *frame, const VSAPI *vsapi) {
     return e->cuts != IGNORE_CUTS && property(vsapi->getFramePropertiesRO(frame), CUT, 0, vsapi);
 }
 
-/* Whether motion goes on from one frame to the next one: not over a cut, and a repeated frame tells nothing of it. */
+/* Whether motion goes on from one frame, which Cuts has seen, to the next one: not over a cut, and a repeated frame
+ * tells nothing of it. */
 static int goes_on(const Engine *e, const VSFrame *frame, const VSFrame *next, const VSAPI *vsapi) {
     return !at_cut(e, frame, vsapi) && !equal(frame, next, vsapi);
 }
@@ -169,19 +174,30 @@ static int choose(const Engine *e, const FramePlan *plan, const VSFrame *previou
     return plan->t == 0 && previous && equal(previous, left, vsapi) ? LEFT : BETWEEN;
 }
 
-Shown decide(const Engine *e, const FramePlan *plan, int what, const VSFrame *previous, const VSFrame *left,
-             const VSFrame *right, const VSFrame *next, const VSAPI *vsapi) {
-    Shown shown = {choose(e, plan, previous, left, right, vsapi), 0, 0, 0};
+/* Whether a pair that begins with `first` is helped by the frame before it: not over a cut, not by one that it repeats,
+ * and not at uneven distances. */
+static int helps_before(const Engine *e, const FramePlan *plan, const VSFrame *before, int before_duration,
+                        const VSFrame *first, int first_duration, const VSAPI *vsapi) {
+    return before &&
+           evenly(seconds(plan->durations[before_duration], before, vsapi),
+                  seconds(plan->durations[first_duration], first, vsapi)) &&
+           goes_on(e, before, first, vsapi);
+}
+
+Shown decide(const Engine *e, const FramePlan *plan, int what, const Sources *s, const VSAPI *vsapi) {
+    Shown shown = {choose(e, plan, s->previous, s->left, s->right, vsapi), 0, 0, 0};
     if (shown.what == BETWEEN && uses_neighbours(e, plan, what)) {
-        double before = previous ? seconds(plan->durations[0], previous, vsapi) : 0;
-        double pair = seconds(plan->durations[1], left, vsapi), after = seconds(plan->durations[2], right, vsapi);
-        shown.before = previous && evenly(before, pair) && goes_on(e, previous, left, vsapi);
-        shown.after = next && evenly(pair, after) && goes_on(e, right, next, vsapi);
+        double pair = seconds(plan->durations[AT_LEFT], s->left, vsapi);
+        double after = seconds(plan->durations[AT_RIGHT], s->right, vsapi);
+        shown.before = helps_before(e, plan, s->previous, PREVIOUS, s->left, AT_LEFT, vsapi);
+        shown.after = s->next && evenly(pair, after) && goes_on(e, s->right, s->next, vsapi);
     }
-    /* A frame that ends a scene has the frame before it for its only neighbour. One that is repeated has none, for it
-     * must look the same again. */
-    if (shown.what == LEFT && enlarges_with_neighbours(e, what) && previous &&
-        (plan->right == plan->left || !equal(left, right, vsapi)))
-        shown.companion = goes_on(e, previous, left, vsapi);
+    /* A frame that ends a scene is the end of the pair before it, made like the rest of that pair. One that is repeated
+     * is made alone, for it must look the same again. */
+    if (shown.what == LEFT && enlarges_with_neighbours(e, what) && s->previous &&
+        (plan->right == plan->left || !equal(s->left, s->right, vsapi)) && goes_on(e, s->previous, s->left, vsapi)) {
+        shown.companion = 1;
+        shown.before = helps_before(e, plan, s->earlier, EARLIER, s->previous, PREVIOUS, vsapi);
+    }
     return shown;
 }

@@ -14,6 +14,7 @@ typedef struct Render {
     int last;                        /* frame of the clip */
     const VSFrame *source, *picture; /* the source frame that was shown as it is last, and how that looks */
     const VSFrame *companion;        /* the frame before it, with which it was made; NULL: it was made alone */
+    const VSFrame *before;           /* the one before that, likewise */
 } Render;
 
 /* What is rendered: a time between two source frames, and what may be looked at beside them. */
@@ -71,21 +72,26 @@ static int render_pair(const Render *r, const Pair *pair, VSFrame *output, VSFra
     return ok;
 }
 
+/* Whether two frames are equal, or both are NULL. */
+static int alike(const VSFrame *a, const VSFrame *b, const VSAPI *vsapi) {
+    return a && b ? equal(a, b, vsapi) : a == b;
+}
+
 /* A source frame as it looks in the output: made once for all the times that it is shown. `companion` is the frame
- * before it where that shows more of it, or NULL. */
-static VSFrame *show(Render *r, int number, const VSFrame *source, const VSFrame *companion, char *message,
-                     VSCore *core, const VSAPI *vsapi) {
+ * before it where that shows more of it, and `before` the frame before both; or NULL. */
+static VSFrame *show(Render *r, int number, const VSFrame *source, const VSFrame *companion, const VSFrame *before,
+                     char *message, VSCore *core, const VSAPI *vsapi) {
     if (r->engine->same_size)
         return vsapi->copyFrame(source, core);
-    int alike = r->picture && equal(r->source, source, vsapi) && !r->companion == !companion &&
-                (!companion || equal(r->companion, companion, vsapi));
-    if (!alike) {
+    if (!r->picture || !alike(r->source, source, vsapi) || !alike(r->companion, companion, vsapi) ||
+        !alike(r->before, before, vsapi)) {
         VSFrame *picture = vsapi->newVideoFrame(&r->output.format, r->output.width, r->output.height,
                                                 r->what == PICTURE ? source : NULL, core);
         Pair pair = {number, number, 0.0, source, source, NULL, NULL, NULL, NULL};
         if (companion) {
             pair.left = number - 1;
             pair.frame0 = companion;
+            pair.before = before;
             pair.t = 1.0;
         }
         if (!render_pair(r, &pair, picture, NULL, message, vsapi)) {
@@ -94,9 +100,11 @@ static VSFrame *show(Render *r, int number, const VSFrame *source, const VSFrame
         }
         vsapi->freeFrame(r->source);
         vsapi->freeFrame(r->companion);
+        vsapi->freeFrame(r->before);
         vsapi->freeFrame(r->picture);
         r->source = vsapi->addFrameRef(source);
         r->companion = companion ? vsapi->addFrameRef(companion) : NULL;
+        r->before = before ? vsapi->addFrameRef(before) : NULL;
         r->picture = picture;
     }
     return vsapi->copyFrame(r->picture, core);
@@ -121,17 +129,17 @@ static VSFrame *render_between(const Render *r, const Pair *pair, char *message,
     return output;
 }
 
-/* The source frames that are looked at: those around the pair are asked for where they are used. */
-typedef struct Sources {
-    const VSFrame *previous, *left, *right, *next; /* previous and next may be NULL */
-} Sources;
-
 /* Where the frame before the pair is read: from Cuts where a cut behind it matters, and at a source time for
  * comparison. */
 static VSNode *previous_node(const Render *r, const FramePlan *plan, int neighbours) {
     if (plan->left == 0 || !(neighbours || plan->t == 0))
         return NULL;
     return neighbours ? r->marked : r->node;
+}
+
+/* Whether the frame before that one is read: the left one may turn out to end a scene. */
+static int sees_earlier(const Render *r, const FramePlan *plan) {
+    return plan->left >= 2 && enlarges_with_neighbours(r->engine, r->what);
 }
 
 static void request_sources(const Render *r, const FramePlan *plan, VSFrameContext *context, const VSAPI *vsapi) {
@@ -142,6 +150,8 @@ static void request_sources(const Render *r, const FramePlan *plan, VSFrameConte
         vsapi->requestFrameFilter(plan->right, neighbours ? r->marked : r->node, context);
     if (previous)
         vsapi->requestFrameFilter(plan->left - 1, previous, context);
+    if (sees_earlier(r, plan))
+        vsapi->requestFrameFilter(plan->left - 2, r->marked, context);
     if (neighbours && plan->right < r->last)
         vsapi->requestFrameFilter(plan->right + 1, r->node, context);
     if (r->residual && plan->right != plan->left) {
@@ -153,9 +163,11 @@ static void request_sources(const Render *r, const FramePlan *plan, VSFrameConte
 static Sources get_sources(const Render *r, const FramePlan *plan, VSFrameContext *context, const VSAPI *vsapi) {
     int neighbours = uses_neighbours(r->engine, plan, r->what);
     VSNode *previous = previous_node(r, plan, neighbours);
-    Sources s = {NULL, vsapi->getFrameFilter(plan->left, r->marked, context), NULL, NULL};
+    Sources s = {NULL, NULL, vsapi->getFrameFilter(plan->left, r->marked, context), NULL, NULL};
     s.right = plan->right == plan->left ? vsapi->addFrameRef(s.left)
                                         : vsapi->getFrameFilter(plan->right, neighbours ? r->marked : r->node, context);
+    if (sees_earlier(r, plan))
+        s.earlier = vsapi->getFrameFilter(plan->left - 2, r->marked, context);
     if (previous)
         s.previous = vsapi->getFrameFilter(plan->left - 1, previous, context);
     if (neighbours && plan->right < r->last)
@@ -181,7 +193,7 @@ static const VSFrame *VS_CC render_frame(int n, int reason, void *instance, void
     }
 
     const Sources s = get_sources(r, &plan, context, vsapi);
-    const Shown shown = decide(r->engine, &plan, r->what, s.previous, s.left, s.right, s.next, vsapi);
+    const Shown shown = decide(r->engine, &plan, r->what, &s, vsapi);
     VSFrame *output;
     if (shown.what == BETWEEN) {
         Pair pair = {plan.left, plan.right, plan.t, s.left, s.right, NULL, NULL, NULL, NULL};
@@ -195,12 +207,14 @@ static const VSFrame *VS_CC render_frame(int n, int reason, void *instance, void
         vsapi->freeFrame(pair.residual1);
         vsapi->freeFrame(pair.residual0);
     } else if (shown.what == LEFT) {
-        output = show(r, plan.left, s.left, shown.companion ? s.previous : NULL, message, core, vsapi);
+        output = show(r, plan.left, s.left, shown.companion ? s.previous : NULL,
+                      shown.companion && shown.before ? s.earlier : NULL, message, core, vsapi);
     } else {
-        output = show(r, plan.right, s.right, NULL, message, core, vsapi);
+        output = show(r, plan.right, s.right, NULL, NULL, message, core, vsapi);
     }
     vsapi->freeFrame(s.next);
     vsapi->freeFrame(s.previous);
+    vsapi->freeFrame(s.earlier);
     vsapi->freeFrame(s.right);
     vsapi->freeFrame(s.left);
     if (!output)
@@ -215,6 +229,7 @@ static void VS_CC render_free(void *instance, VSCore *core, const VSAPI *vsapi) 
     Render *r = instance;
     vsapi->freeFrame(r->source);
     vsapi->freeFrame(r->companion);
+    vsapi->freeFrame(r->before);
     vsapi->freeFrame(r->picture);
     vsapi->freeNode(r->residual);
     vsapi->freeNode(r->marked);

@@ -156,16 +156,24 @@ typedef struct FramePlan {
     int keeps_start;       /* of the frames that show the left one it keeps the mark that a scene begins */
     int keeps_end;         /* … that one ends */
     int keeps_right_start; /* the same of the right one's beginning, where that is shown */
-    double durations[3]; /* seconds that source frames left - 1, left and right last; 0 where only the frames say it */
+    double durations[4];   /* seconds that left - 2, left - 1, left and right last; 0 where only the frames say it */
     int64_t duration_num, duration_den; /* how long it lasts; 0/0: ask duration_between */
 } FramePlan;
 
-/* What is known of the frames around an output frame's time, once they are there. */
+/* The source frames around an output frame's time, once they are there. Only left and right always are; of the others,
+ * those that are not asked for, or that there are not, are NULL. */
+typedef struct Sources {
+    const VSFrame *earlier, *previous; /* the two before left */
+    const VSFrame *left, *right;
+    const VSFrame *next; /* the one after right */
+} Sources;
+
+/* What is known of an output frame, once its sources are there. */
 typedef struct Shown {
     int what;      /* BETWEEN, LEFT or RIGHT */
-    int before;    /* BETWEEN: the frame before the left one tells of the pair's motion and detail */
-    int after;     /* BETWEEN: the frame after the right one does */
-    int companion; /* LEFT: the frame before it shows more of it, and nothing else does */
+    int companion; /* LEFT: the frame before it shows more of it, as a pair of which it is the end */
+    int before;    /* BETWEEN or with a companion: the frame before the pair tells of its motion and detail */
+    int after;     /* BETWEEN: the frame after it does */
 } Shown;
 
 PlanCache *plan_cache_new(void);
@@ -184,9 +192,8 @@ int enlarges_with_neighbours(const Engine *e, int what);
 /* Whether the network wants to see the frames around the pair, which tell of motion in it and of detail. */
 int uses_neighbours(const Engine *e, const FramePlan *plan, int what);
 
-/* What the frame shows. `previous` and `next` are the frames around the pair, or NULL. */
-Shown decide(const Engine *e, const FramePlan *plan, int what, const VSFrame *previous, const VSFrame *left,
-             const VSFrame *right, const VSFrame *next, const VSAPI *vsapi);
+/* What the frame shows. */
+Shown decide(const Engine *e, const FramePlan *plan, int what, const Sources *s, const VSAPI *vsapi);
 
 /* Whether two frames of single precision are equal to the last bit. */
 int equal(const VSFrame *a, const VSFrame *b, const VSAPI *vsapi);
