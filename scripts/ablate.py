@@ -23,10 +23,10 @@ from scripts.data.video import CACHE
 from scripts.training.probe import Probe, reduced
 from vs_videoinr.networks.base import VideoField
 from vs_videoinr.networks.sampling import pixel_grid, sample_at
-from vs_videoinr.networks.warpinr.field import WarpField
 from vs_videoinr.networks.warpinr.network import WarpINR
 from vs_videoinr.networks.warpinr.pair_motion import PairMotion
 from vs_videoinr.networks.warpinr.stages import Stage
+from vs_videoinr.networks.warpinr.trunk_detail import TrunkDetailConfig
 from vs_videoinr.weights import library
 
 VISIBLE = 0.7  # share that is left of a frame that fades
@@ -37,13 +37,10 @@ VARIANTS: dict[str, frozenset[Stage]] = {
     "without Lucas-Kanade refinement of the flow and its smoothing": frozenset({Stage.LUCAS_KANADE, Stage.SMOOTHING}),
     "without smoothing of the flow": frozenset({Stage.SMOOTHING}),
     "without the flow's step at half size": frozenset({Stage.FINE_FLOW}),
-    "without motion taken over from nearby": frozenset({Stage.PROPAGATION}),
     "without matching of exposure": frozenset({Stage.EXPOSURE}),
     "without rest where there is nothing to be seen": frozenset({Stage.STATIC_COLOUR}),
     "without the pairs before and after": frozenset({Stage.NEIGHBOURS}),
     "without any motion": frozenset({Stage.FLOW}),
-    "without occlusion weights": frozenset({Stage.OCCLUSION}),
-    "without the repair of blended pictures": frozenset({Stage.REPAIR}),
     "without detail from other frames": frozenset({Stage.NEIGHBOUR_DETAIL}),
     "without residual detail": frozenset({Stage.DETAIL}),
 }
@@ -72,12 +69,6 @@ class FullSizeMotion(WarpINR):
             for flow in (full.flow01, full.flow10)
         )
         return replace(motion, flow01=flow01, flow10=flow10)
-
-    def encode(self, frame0: Tensor, frame1: Tensor) -> WarpField:
-        """See `Network.encode`."""
-        field = super().encode(frame0, frame1)
-        field._motion = self.estimate_motion(frame0, frame1)
-        return field
 
 
 class MovedToTruth(VideoField):
@@ -132,7 +123,8 @@ def main() -> None:
     print("| | between frames | at source times | between frames that fade |\n|---|---|---|---|")
     print(f"| bicubic, blended | {probe.blended[0]:.2f} | {probe.blended[1]:.2f} | {fading.blended[0]:.2f} |")
     rows = {name: variant(net, without=without) for name, without in VARIANTS.items()}
-    rows["with the self-ensemble, as `standard` has it"] = variant(net, self_ensemble=True)
+    if isinstance(net.config.detail, TrunkDetailConfig):
+        rows["with the self-ensemble"] = variant(net, detail=replace(net.config.detail, self_ensemble=True))
     for name, changed in rows.items():
         if arguments.rows and name not in arguments.rows:
             continue

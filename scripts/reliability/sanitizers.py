@@ -15,6 +15,7 @@ import torch
 
 from scripts import ROOT
 from vs_videoinr.networks.videoinr.network import VideoINR, VideoINRConfig
+from vs_videoinr.networks.warpinr.frame_detail import FrameDetailConfig
 from vs_videoinr.networks.warpinr.network import WarpINR, WarpINRConfig
 from vs_videoinr.weights import library
 
@@ -75,7 +76,7 @@ def run() -> tuple[list[str], bool]:
     """Both sanitizers; the section's lines, and whether nothing was found."""
     torch.manual_seed(1)
     networks = {
-        "warpinr": WarpINR(WarpINRConfig(levels=(4, 4), hidden=4, radius=1, width=8, blocks=1, fusion_channels=4)),
+        "warpinr": WarpINR(WarpINRConfig(levels=(4, 4), hidden=4, radius=1, detail=FrameDetailConfig(8, 1))),
         "published": VideoINR(VideoINRConfig(4, 2, 1, 1, 4, (8,), (8,), (8,))),
     }
     lines = ["| sanitizer | workload took | reports elsewhere | reports about our code |", "|---|---|---|---|"]

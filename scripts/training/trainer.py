@@ -47,7 +47,9 @@ class Trainer:
         torch.manual_seed(config.seed)
         if config.precision not in ("bf16", "float32"):
             raise SystemExit(f"precision should be bf16 or float32, not {config.precision}")
-        self.net = new_network(config).to(device).to(memory_format=torch.channels_last)
+        if config.architecture != WarpINR.architecture:
+            raise SystemExit(f"architecture {config.architecture} cannot be trained, only {WarpINR.architecture}")
+        self.net = new_network(config.network).to(device).to(memory_format=torch.channels_last)
         if config.start:
             self.start_from(load_start(config.start))
         self.learning = [name for name, _ in self.net.named_parameters() if name.startswith(tuple(config.learn))]
@@ -196,11 +198,9 @@ class Trainer:
             stream.write(json.dumps(line) + "\n")
 
 
-def new_network(config: Config) -> WarpINR:
-    """An untrained network; ends the script with a sentence if there is none of such an architecture or settings."""
-    if config.architecture != WarpINR.architecture:
-        raise SystemExit(f"architecture {config.architecture} cannot be trained, only {WarpINR.architecture}")
-    settings = dict(config.network)
+def new_network(settings: dict[str, Any]) -> WarpINR:
+    """An untrained network of a configuration's settings; ends the script with a sentence if one is not known."""
+    settings = dict(settings)
     for name, kind in DETAIL.items():
         if name in settings:
             settings["detail"] = _checked(kind, settings.pop(name), f"network.{name}.", ())

@@ -12,6 +12,7 @@ import vapoursynth as vs
 from numpy.typing import NDArray
 
 from tests.frames import pixels_of, rgb, same
+from vs_videoinr.networks.warpinr.frame_detail import FrameDetailConfig
 from vs_videoinr.networks.warpinr.network import WarpINR, WarpINRConfig
 from vs_videoinr.weights import library
 
@@ -158,13 +159,11 @@ def neutral(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A model that adds nothing: at scale 1 every frame comes out as it went in, but for the formats' rounding."""
     with torch.random.fork_rng(devices=[]):  # flows at random, but the same every time
         torch.manual_seed(3)
-        network = WarpINR(
-            WarpINRConfig(levels=(8, 8), hidden=8, radius=1, width=8, blocks=1, fusion_channels=8, rounds=0)
-        )
+        detail = FrameDetailConfig(width=8, blocks=1)
+        network = WarpINR(WarpINRConfig(levels=(8, 8), hidden=8, radius=1, detail=detail))
     with torch.no_grad():
-        for layer in (network.decoder.detail, network.decoder.time_fine):
-            for parameter in layer.parameters():
-                parameter.zero_()
+        for parameter in network.detail.parameters():
+            parameter.zero_()
     return str(library.save(network, tmp_path_factory.mktemp("models"), "neutral").weights)
 
 

@@ -12,8 +12,8 @@ from vs_videoinr.errors import ModelError
 from vs_videoinr.networks.base import VideoField
 from vs_videoinr.networks.videoinr.network import VideoINR
 from vs_videoinr.networks.warpinr.field import WarpField
+from vs_videoinr.networks.warpinr.frame_detail import FrameDetailConfig
 from vs_videoinr.networks.warpinr.network import WarpINR, WarpINRConfig
-from vs_videoinr.networks.warpinr.pair_motion import PairMotion
 from vs_videoinr.plugin import entry
 from vs_videoinr.plugin.arguments import UsageError
 from vs_videoinr.rendering import field_cache
@@ -42,19 +42,15 @@ class Counting(VideoINR):
 
 
 class Minding(WarpINR):
-    """A network that minds neighbours and counts what it is asked."""
+    """A network that uses neighbours and counts what it is asked."""
 
     def __init__(self) -> None:
-        super().__init__(WarpINRConfig(levels=(4, 4), hidden=4, radius=1, width=8, blocks=1, fusion_channels=4))
-        self.pairs = self.moves = 0
+        super().__init__(WarpINRConfig(levels=(4, 4), hidden=4, radius=1, detail=FrameDetailConfig(width=8, blocks=1)))
+        self.pairs = 0
 
     def encode(self, frame0: Tensor, frame1: Tensor) -> WarpField:
         self.pairs += 1
         return super().encode(frame0, frame1)
-
-    def estimate_motion(self, frame0: Tensor, frame1: Tensor) -> PairMotion:
-        self.moves += 1
-        return super().estimate_motion(frame0, frame1)
 
 
 @pytest.fixture
@@ -102,7 +98,12 @@ def test_a_pair_is_encoded_once_while_it_is_remembered(renderer: Renderer, netwo
     renderer.close()
 
 
-def test_playing_on_encodes_pairs_once_and_seeking_one_only() -> None:
+@pytest.mark.parametrize("most", [1, field_cache.MAX_BYTES])
+def test_pairs_are_encoded_once_while_they_and_their_neighbours_are_shown(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where there is room for no more than these."""
+    monkeypatch.setattr(field_cache, "MAX_BYTES", most)
     network = Minding().requires_grad_(False)
     renderer = Renderer(network, CPU, torch.float32, (WIDTH, HEIGHT), SIZE)
 
@@ -112,13 +113,12 @@ def test_playing_on_encodes_pairs_once_and_seeking_one_only() -> None:
         renderer.render(FramePair(left, left + 1, around[1], around[2], around[0], around[3]), t, out)
 
     among(50, 0.5)
-    assert (network.pairs, network.moves) == (1, 2)
     among(50, 0)
-    assert (network.pairs, network.moves) == (1, 2)
+    assert network.pairs == 3
     for n in range(51, 60):
         among(n, 0.25)
         among(n, 0.75)
-    assert (network.pairs, network.moves) == (11, 2)  # one more than was shown
+    assert network.pairs == 12  # the one before and the one after what was shown
     renderer.close()
 
 

@@ -40,7 +40,7 @@ def test_settings_override_those_of_the_base_one_by_one(write: Path) -> None:
     write.write_text("base: parent.yaml\nrate: 1\ndata:\n  batch: 2\nbudget: {minutes: 1}\nnetwork: {blocks: 1}")
     config = load(write)
     assert (config.name, config.rate, config.motion_rate) == ("own", 1, base.motion_rate)
-    assert (config.data.side, config.data.batch, config.data.window) == (32, 2, base.data.window)
+    assert (config.data.side, config.data.batch, config.data.drawn) == (32, 2, base.data.drawn)
     assert (config.data.detail.side, config.data.detail.batch) == (24, base.data.detail.batch)
     assert (config.budget.minutes, config.budget.steps) == (1, base.budget.steps)
     # what makes sense only together is replaced as a whole
@@ -49,7 +49,7 @@ def test_settings_override_those_of_the_base_one_by_one(write: Path) -> None:
 
 
 def test_settings_are_those_of_a_file_without_a_base(write: Path) -> None:
-    config = load(CONFIGS / "detail.yaml")
+    config = load(CONFIGS / "standard.yaml")
     write.write_text(yaml.safe_dump({name: value for name, value in config.settings().items() if name != "name"}))
     assert load(write) == Config(**{**vars(config), "name": "own"})
 

@@ -69,7 +69,7 @@ def test_what_is_no_clip_is_refused_in_a_sentence(tmp_path: Path) -> None:
 
 
 def test_the_motion_of_photographs_leads_from_one_frame_to_the_other(photos: Path) -> None:
-    source = Photographs(load_photographs(photos, CPU), BatchSpec(4, 64, 64, 0.5), max_motion=8, seed=4)
+    source = Photographs(load_photographs(photos, CPU), BatchSpec(4, 64, 0.5), max_motion=8, seed=4)
     still = moved = 0.0
     for number in range(6):
         batch = source.make_motion(number)
@@ -92,7 +92,7 @@ def test_pieces_are_cut_where_there_is_detail(photos: Path) -> None:
 
 
 def test_pans_are_exact(photos: Path) -> None:
-    source = Pans(load_photographs(photos, CPU), BatchSpec(3, 48, 1000, 0.0), max_motion=8, seed=2)
+    source = Pans(load_photographs(photos, CPU), BatchSpec(3, 48, 0.0), max_motion=8, seed=2)
     clean = motions = 0
     for number in range(12):
         batch = source.make(number)
@@ -122,7 +122,7 @@ def test_pans_are_exact(photos: Path) -> None:
 
 def test_frames_follow_one_another_evenly_enough_to_be_neighbours(photos: Path) -> None:
     """The middle frame is what its truth becomes; the following one lies as far from the last as the middle one."""
-    images, spec = load_photographs(photos, CPU), BatchSpec(3, 48, 1000, 0.0)
+    images, spec = load_photographs(photos, CPU), BatchSpec(3, 48, 0.0)
     clean = 0
     for number in range(8):
         for source in (Pans(images, spec, 6, seed=2), Photographs(images, spec, 6, seed=2)):
@@ -172,26 +172,26 @@ def test_stills_are_frames_and_want_nothing_between_them(bunny: Path, tmp_path: 
     pictures = load_stills([bunny], tmp_path, CPU)
     assert 1 <= len(pictures) < len(frames)
     assert all((frames == picture).all((1, 2, 3)).any() for picture in pictures)
-    source = Pans(pictures, BatchSpec(2, 24, 1000, 0.0), max_motion=2, seed=1, between=False)
+    source = Pans(pictures, BatchSpec(2, 24, 0.0), max_motion=2, seed=1, between=False)
     for number in range(4):
         batch = source.make(number)
         assert batch.flow is None
         assert [target.t for target in batch.targets] == [0, 1]
         for target, frame in zip(batch.targets, (batch.frame0, batch.frame1), strict=True):
             assert float((reduce_bicubic(target.rgb, (24, 24)) - frame).abs().median()) < 0.02
-    tiny = Pans(pictures, BatchSpec(1, 6, 1000, 0.0), max_motion=2, seed=1, between=False)
+    tiny = Pans(pictures, BatchSpec(1, 6, 0.0), max_motion=2, seed=1, between=False)
     assert min(tiny.make(number).size[0] for number in range(60)) == 7  # at 6 there would be nothing to learn
 
 
 def test_a_single_frame_is_a_pair_with_itself_and_what_it_shows(photos: Path) -> None:
-    source = SingleFrames(load_photographs(photos, CPU), BatchSpec(2, 24, 1000, 0.0), seed=1)
+    source = SingleFrames(load_photographs(photos, CPU), BatchSpec(2, 24, 0.0), seed=1)
     clean, sizes = 0, []
     for number in range(40):
         batch = source.make(number)
         assert batch.frame0 is batch.frame1
         (target,) = batch.targets
         assert target.t == 0
-        assert target.window == (0, 0, *batch.size)
+        assert target.rgb.shape[-2:] == batch.size
         change = (reduce_bicubic(target.rgb, (24, 24)) - batch.frame0).abs()
         clean += float(change.max()) == 0
         assert float(change.median()) < 0.02
@@ -238,7 +238,7 @@ def test_some_single_frames_have_bars_and_are_whole_beside_them() -> None:
 
 def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
     source = Photographs(
-        load_photographs(photos, CPU), BatchSpec(2, 32, 1000, 0.0), max_motion=4, seed=1
+        load_photographs(photos, CPU), BatchSpec(2, 32, 0.0), max_motion=4, seed=1
     )  # compression: see below
     clean = 0
     for number in range(16):
@@ -247,7 +247,7 @@ def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
         assert 0 < between.t < 1
         assert [target.t for target in sources] == [0, 1]
         for target, frame in zip(sources, (batch.frame0, batch.frame1), strict=True):
-            assert target.window == (0, 0, *batch.size)
+            assert target.rgb.shape[-2:] == batch.size
             change = (reduce_bicubic(target.rgb, (32, 32)) - frame).abs()
             clean += float(change.max()) == 0
             assert float(change.median()) < 0.02  # some batches are degraded on purpose, slightly
@@ -256,7 +256,7 @@ def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
 
 def test_clips_give_true_frames_at_true_times(bunny: Path, tmp_path: Path) -> None:
     frames = torch.from_numpy(cached(bunny, tmp_path).copy())
-    source = Clips([bunny], tmp_path, BatchSpec(1, 24, 1000, 0.5), CPU, seed=3)
+    source = Clips([bunny], tmp_path, BatchSpec(1, 24, 0.5), CPU, seed=3)
     batch = source.make(0)
     wanted = (batch.targets[0].rgb[0] * 255).round().byte()
     height, width = wanted.shape[-2:]
@@ -272,12 +272,12 @@ def test_clips_give_true_frames_at_true_times(bunny: Path, tmp_path: Path) -> No
 
 def test_clips_too_small_to_cut_from_are_refused_in_a_sentence(bunny: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no clip has a shot of 8 frames of at least 160x160 pixels"):
-        Clips([bunny], tmp_path, BatchSpec(1, 40, 1000, 0.5), CPU, seed=3)
+        Clips([bunny], tmp_path, BatchSpec(1, 40, 0.5), CPU, seed=3)
 
 
 def test_what_fades_fades_evenly(photos: Path) -> None:
     """Into one colour, as much as the frame at its time and the network's input say; some show nothing at all."""
-    source = Pans(load_photographs(photos, CPU), BatchSpec(4, 48, 1000, 0.0), max_motion=8, seed=2)
+    source = Pans(load_photographs(photos, CPU), BatchSpec(4, 48, 0.0), max_motion=8, seed=2)
     random = torch.Generator().manual_seed(5)
     faded = empty = 0
     for number in range(12):
@@ -286,7 +286,7 @@ def test_what_fades_fades_evenly(photos: Path) -> None:
         assert batch.flow is not None
         assert result.flow is not None
         for before, after in zip(batch.targets, result.targets, strict=True):
-            assert (before.t, before.window) == (after.t, after.window)
+            assert before.t == after.t
             assert 0 <= float(after.rgb.min()) <= float(after.rgb.max()) <= 1
             colour = after.rgb - before.rgb * _contrast(after.rgb, before.rgb)
             assert float(colour.std((2, 3)).max()) < 1e-3

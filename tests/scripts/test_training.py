@@ -17,17 +17,20 @@ from safetensors.torch import load_file
 from scripts import ROOT
 from scripts.train import main
 from scripts.training.optimiser import Optimiser
-from vs_videoinr.networks.warpinr.network import WarpINR
+from scripts.training.trainer import new_network
 from vs_videoinr.weights import library
 
 Train = Callable[..., Path]
 SOURCES = ("photographs", "wide", "pans", "drawings", "stills", "clips", "single drawings", "single stills")
-NETWORK: dict[str, Any] = {"levels": [8, 8], "hidden": 8, "radius": 1, "width": 8, "blocks": 1, "fusion_channels": 8}
+MOTION: dict[str, Any] = {"levels": [8, 8], "hidden": 8, "radius": 1}
+NETWORK: dict[str, Any] = {**MOTION, "frame_detail": {"width": 8, "blocks": 1}}
+THOROUGH: dict[str, Any] = {**MOTION, "trunk_detail": {"width": 8, "blocks": 1}}
 
 
-def test_every_parameter_learns_and_kernels_in_all_directions() -> None:
+@pytest.mark.parametrize("network", [NETWORK, THOROUGH], ids=["light", "thorough"])
+def test_every_parameter_learns_and_kernels_in_all_directions(network: dict[str, Any]) -> None:
     torch.manual_seed(3)
-    net = WarpINR(WarpINR.Config(**NETWORK))
+    net = new_network(network)
     net.to(memory_format=torch.channels_last)
     before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
     optimiser = Optimiser(net, rate=0.01, motion_rate=0.001)
@@ -41,7 +44,7 @@ def test_every_parameter_learns_and_kernels_in_all_directions() -> None:
     for name, change in step.items():
         longest = 0.0005 if name.startswith(("pyramid.", "flow.")) else 0.005
         assert 0 < float(change.square().mean().sqrt()) < longest * 1.01, name
-    kernel = torch.linalg.svdvals(step["trunk.0.conv1.weight"].flatten(1))
+    kernel = torch.linalg.svdvals(step["detail.trunk.0.conv1.weight"].flatten(1))
     assert float(kernel.max() / kernel.min()) < 2.5
 
 
@@ -68,7 +71,6 @@ def train(photos: Path, bunny: Path, tmp_path: Path) -> Train:
                 "batch": 1,
                 "side": 24,
                 "detail": {"batch": 2, "side": 16},
-                "window": 24,
                 "max_motion": 4,
             },
             "budget": {"minutes": 1e6, "steps": steps},
@@ -106,34 +108,35 @@ def test_pictures_alone_teach_detail_and_leave_motion_as_it_was(train: Train, so
     moving = [name for name in first if name.startswith(("pyramid.", "flow."))]
     assert moving
     assert all(torch.equal(first[name], later[name]) for name in moving)
-    assert not torch.equal(first["decoder.detail.patterns.weight"], later["decoder.detail.patterns.weight"])
+    assert not torch.equal(first["detail.out.weight"], later["detail.out.weight"])
 
 
 def test_only_what_is_named_learns(train: Train) -> None:
     first, later = (
-        load_file(train("named", steps, learn=["decoder.backprojection"], neighbours=1, warmup=1)) for steps in (1, 6)
+        load_file(train("named", steps, learn=["detail.backprojection"], network=THOROUGH, warmup=1))
+        for steps in (1, 6)
     )
     learned = {name for name in first if not torch.equal(first[name], later[name])}
-    assert {f"decoder.backprojection.rounds.{n}.gather.weight" for n in range(3)} <= learned
-    assert "decoder.backprojection.trust.bias" in learned
-    assert all(name.startswith("decoder.backprojection.") for name in learned)
+    assert {f"detail.backprojection.rounds.{n}.gather.weight" for n in range(3)} <= learned
+    assert "detail.backprojection.trust.bias" in learned
+    assert all(name.startswith("detail.backprojection.") for name in learned)
 
 
 def test_a_deeper_network_begins_where_a_shallower_one_ended(train: Train) -> None:
     shallow = train("shallow", 1)
-    deep = train("deep", 1, network={**NETWORK, "blocks": 3, "self_ensemble": True}, start=str(shallow))
+    deep = train("deep", 1, network={**MOTION, "frame_detail": {"width": 8, "blocks": 3}}, start=str(shallow))
     features = torch.rand(1, 8, 16, 16)
-    before, after = (library.load(path).get_submodule("trunk")(features) for path in (shallow, deep))
+    before, after = (library.load(path).get_submodule("detail.trunk")(features) for path in (shallow, deep))
     assert not torch.equal(before, features)
     torch.testing.assert_close(after, before, atol=1e-4, rtol=0)
-    assert [library.load(path).config.self_ensemble for path in (shallow, deep)] == [False, True]
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"architecture": "videoinr"}, "architecture videoinr cannot be trained, only warpinr"),
-        ({"network": {"widht": 8}}, "there is no setting network.widht; there are levels, hidden, "),
+        ({"network": {"leevls": 8}}, "there is no setting network.leevls; there are levels, hidden, "),
+        ({"network": {"frame_detail": {"widht": 8}}}, "no setting network.frame_detail.widht; there are width, blocks"),
         ({"precision": "fp16"}, "precision should be bf16 or float32, not fp16"),
         ({"start": "none.safetensors"}, "start: none.safetensors cannot be read: No such file or directory"),
         ({"start": "README.md"}, "start: README.md cannot be read: "),

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from vs_videoinr.networks.base import PairMotion, VideoField
+from vs_videoinr.networks.base import VideoField
 from vs_videoinr.rendering.out_of_range import OutOfRange
 
-#: Fields of the pairs used last are kept up to this many bytes; the newest is kept whatever it takes. Output frames
-#: come nearly in order, so a few are enough to encode every pair once.
+#: Fields of the pairs used last are kept up to this many bytes. Output frames come nearly in order, so a few are enough
+#: to encode every pair once.
 MAX_BYTES = 512 << 20
-MAX_FIELDS = 4
-MAX_MOTIONS = 4  # of how many pairs it is remembered how they move
+MAX_FIELDS = 6
 
 #: Numbers of a pair's source frames.
 Pair = tuple[int, int]
@@ -31,11 +30,12 @@ class CachedField:
 
 
 class FieldCache:
-    """Fields by pair, and how pairs move, which neighbours ask for."""
+    """Fields by pair."""
 
-    def __init__(self) -> None:
+    def __init__(self, least: int) -> None:
+        """Keep the `least` fields that were used last whatever they take."""
+        self._least = least
         self._fields: OrderedDict[Pair, CachedField] = OrderedDict()
-        self._motions: OrderedDict[Pair, PairMotion] = OrderedDict()
         self._new_bytes = 0  # of a field as it is when nothing has been asked of it yet
 
     def get(self, pair: Pair) -> CachedField | None:
@@ -57,28 +57,15 @@ class FieldCache:
     def evict(self, coming: bool = False) -> None:
         """Let go of the pairs asked for longest ago where all are too much: fields grow by what they keep of frames.
 
-        With `coming`, of what a new field will leave no room for, before it is made: there may be room for one only.
+        With `coming`, of what a new field will leave no room for, before it is made.
         """
         coming_bytes = self._new_bytes if coming else 0
         size = coming_bytes + sum(other.nbytes() for other in self._fields.values())
         more = int(coming_bytes > 0)
-        while (count := len(self._fields) + more) > MAX_FIELDS or (size > MAX_BYTES and count > 1):
+        while (count := len(self._fields) + more) > MAX_FIELDS or (size > MAX_BYTES and count > self._least):
             _, dropped = self._fields.popitem(last=False)
             size -= dropped.nbytes()
-
-    def motion(self, pair: Pair) -> PairMotion | None:
-        """Return how a pair moves, if that is kept."""
-        if pair in self._motions:
-            self._motions.move_to_end(pair)
-        return self._motions.get(pair)
-
-    def put_motion(self, pair: Pair, motion: PairMotion) -> None:
-        """Keep how a pair moves."""
-        self._motions[pair] = motion
-        if len(self._motions) > MAX_MOTIONS:
-            self._motions.popitem(last=False)
 
     def clear(self) -> None:
         """Let go of everything."""
         self._fields.clear()
-        self._motions.clear()

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vs_videoinr.networks import cancellation
-from vs_videoinr.networks.base import Network, PairMotion, VideoField
+from vs_videoinr.networks.base import Network, VideoField
 from vs_videoinr.rendering import device_worker, field_cache, planes
 from vs_videoinr.rendering.field_cache import CachedField, FieldCache
 from vs_videoinr.rendering.flow_colours import FlowView
@@ -98,8 +98,8 @@ class Renderer:
         self._dtype = dtype
         self._closed = False
         self._host = Host()
-        self._cache = FieldCache()
-        self._previous_left: int | None = None  # of the pair that was asked for last
+        # Where pairs tell each other of their motion, the two around the one that is shown are used with it.
+        self._cache = FieldCache(least=3 if network.uses_neighbours else 1)
         self._worker = device_worker.acquire(device)
 
     def render(self, pair: FramePair, t: float, output: Planes, residual: ChromaResidual | None = None) -> None:
@@ -218,31 +218,13 @@ class Renderer:
     def _with_neighbours(self, field: VideoField, pair: FramePair) -> VideoField:
         """The field of a pair, told of the pairs around it."""
         left, right = pair.left, pair.right
-        previous_left, self._previous_left = self._previous_left, left
-        if pair.before is None and pair.after is None:
-            return field
-        # Whoever plays on needs all of the next pair soon. Whoever seeks does not, nor is there always room for it.
-        ahead = left - 1 == previous_left and 3 * field.nbytes() < field_cache.MAX_BYTES
-        before = None if pair.before is None else self._pair_motion((left - 1, left), pair.before, pair.frame0)
-        if ahead and pair.after is not None:
-            self._cached((right, right + 1), pair.frame1, pair.after)
-            self._cache.get(pair.numbers)  # again the one used last
-        after = None if pair.after is None else self._pair_motion((right, right + 1), pair.frame1, pair.after)
-        return field.with_neighbours(before, after)
-
-    def _pair_motion(self, numbers: field_cache.Pair, frame0: Planes, frame1: Planes) -> PairMotion | None:
-        """How a pair of frames moves, kept from the last time or found now."""
-        motion = self._cache.motion(numbers)
-        if motion is None:
-            cached = self._cache.peek(numbers)
-            if cached is None:
-                frames = [self._inside(self._frame(frame)) for frame in (frame0, frame1)]
-                motion = self._open().estimate_motion(frames[0], frames[1])
-            else:
-                motion = cached.field.pair_motion
-            if motion is not None:
-                self._cache.put_motion(numbers, motion)
-        return motion
+        before = after = None
+        if pair.before is not None:
+            before = self._cached((left - 1, left), pair.before, pair.frame0).field.pair_motion
+        if pair.after is not None:
+            after = self._cached((right, right + 1), pair.frame1, pair.after).field.pair_motion
+        self._cache.get(pair.numbers)  # again the one used last
+        return field if before is None and after is None else field.with_neighbours(before, after)
 
     def _open(self) -> Network:
         """The network, as long as somebody waits for what it makes."""

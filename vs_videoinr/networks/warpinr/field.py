@@ -56,13 +56,13 @@ class WarpField(VideoField):
         if t in (0, 1):
             check()
             return self._enlarged(int(t), size).picture.clone(memory_format=torch.contiguous_format)
-        frames = []
-        for number in range(2):
-            check()
-            frames.append(self._enlarged(number, size))
+        check()
+        frame0 = self._enlarged(0, size)
+        check()
+        frame1 = self._enlarged(1, size)
         flow, own = self._flows_at(t), self._motion.frame0.shape
         nothing = flow.new_zeros(len(flow), 4, 1, 1)
-        return warp_and_blend(*frames, flow, nothing, t, large=is_large(size, (own[-2], own[-1])), check=check)
+        return warp_and_blend(frame0, frame1, flow, nothing, t, large=is_large(size, (own[-2], own[-1])), check=check)
 
     def motion(self, t: float, size: tuple[int, int], *, check: Check | None = None) -> Tensor:
         """See `VideoField.motion`."""
@@ -79,13 +79,9 @@ class WarpField(VideoField):
 
     def _enlarged(self, number: int, size: tuple[int, int]) -> SampledFrame:
         """Frame 0 or 1 at the size asked for; both pairs that it belongs to have it once."""
-        before, after = self._neighbours
-        if number == 0:
-            earlier, later = before, self._motion
-        else:
-            earlier, later = self._motion, after
-        keeper, slot, other = (earlier, 1, None) if later is None else (later, 0, earlier)
-        assert keeper is not None
+        around = self._neighbours[0], self._motion, self._neighbours[1]
+        earlier, later = around[number : number + 2]
+        keeper, slot, other = (self._motion, 1, None) if later is None else (later, 0, earlier)
         kept = keeper.enlarged.get(slot)
         if kept is None or not kept.matches(size, other):
             frame = sampled_frame(self._enlarge(number, size, earlier, later))

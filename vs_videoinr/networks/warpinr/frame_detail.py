@@ -43,7 +43,7 @@ class FrameDetailConfig:
 
 def _phase_terms(phase: Tensor) -> Tensor:
     """Products of powers up to the square of a phase (B, 2, h, w), -1 to 1: (B, PHASE_TERMS, h, w)."""
-    x, y = phase.split(1, 1)
+    x, y = phase.chunk(2, 1)
     xx, yy = x.square(), y.square()
     return torch.cat((x, y, xx, yy, x * y, xx * y, x * yy, xx * yy), 1)
 
