@@ -66,5 +66,5 @@ class PairMotion:
     def nbytes(self) -> int:
         """Return bytes of tensor memory, but for what is next to nothing."""
         own = (self.frame0, self.frame1, self.flow01, self.flow10, *vars(self.static).values())
-        frames = sum(kept.frame.nbytes() for kept in self.enlarged.values())
-        return frames + sum(tensor.nbytes for tensor in own)
+        tensors: int = sum(tensor.nbytes for tensor in own)
+        return tensors + sum(kept.frame.nbytes() for kept in self.enlarged.values())
