@@ -37,7 +37,8 @@ class Scale:
         started: Source size of a frame in a fresh process, enlarged four times.
         large: Source size of a large frame, enlarged twice.
         plain: Size of the frames that a network only copies, and
-        plain_frames: How many of them.
+        plain_frames: How many of them, and
+        plain_formats: In which formats.
         literal: Source size of what the published network decodes, enlarged four times.
         grown: Source sizes, rates and a number of pairs over which the cost is drawn.
         repeats: How often everything is measured that does not take minutes.
@@ -54,6 +55,7 @@ class Scale:
     large: Size
     plain: Size
     plain_frames: int
+    plain_formats: tuple[str, ...]
     literal: Size
     grown: tuple[tuple[Size, ...], tuple[int, ...], int]
     repeats: int
@@ -66,11 +68,12 @@ FULL = Scale(
     output=(854, 480),
     rates=(2, 10),
     pairs=3,
-    fast_pairs=20,
+    fast_pairs=12,
     started=(160, 90),
     large=(1920, 1080),
     plain=(1920, 1080),
     plain_frames=100,
+    plain_formats=("RGBS", "YUV420P8"),
     literal=(96, 54),
     grown=(((80, 45), (160, 90), (240, 135), (320, 180), (400, 225)), (2, 4, 6, 8, 10), 12),
     repeats=3,
@@ -78,8 +81,8 @@ FULL = Scale(
 )
 QUICK = Scale(
     pair=(16, 12),
-    large_pair=(24, 16),
-    output=(384, 256),
+    large_pair=(16, 12),
+    output=(256, 192),
     rates=(2,),
     pairs=2,
     fast_pairs=2,
@@ -87,6 +90,7 @@ QUICK = Scale(
     large=(32, 24),
     plain=(64, 48),
     plain_frames=40,
+    plain_formats=("YUV420P8",),
     literal=(8, 6),
     grown=(((16, 12), (24, 16)), (2, 3), 3),
     repeats=1,

@@ -20,7 +20,7 @@ def measure(bench: Bench) -> list[Row]:
     """A row for each version, number of threads, and with glibc's allocation as it comes and tuned."""
     source: Size = bench.scale.literal
     rows = []
-    for tuned in (False, True):
+    for tuned in (True,) if bench.quick else (False, True):
         with bench.workers(**(TUNED if tuned else {})) as workers:
             for threads in sorted({1, len(os.sched_getaffinity(0))}):
                 for name, worker in workers.items():

@@ -10,7 +10,6 @@ from scripts.benchmark.layout import milliseconds
 from scripts.benchmark.playback import LOADED, seconds_a_frame
 
 TITLE = "What the plugin itself costs"
-FORMATS = ("RGBS", "YUV420P8")
 
 #: Two pictures by turns, so that no frame repeats the one before; they are made before the clock starts.
 _SCRIPT = """
@@ -62,7 +61,11 @@ def script(bench: Bench, clip_format: str, *, plugin: bool) -> str:
 
 def measure(bench: Bench) -> list[Row]:
     """A row for each format and version, and for the same frames without the plugin."""
-    jobs = [_Job(kind, name) for kind in FORMATS for name in ("without", *(build.name for build in bench.builds))]
+    jobs = [
+        _Job(kind, name)
+        for kind in bench.scale.plain_formats
+        for name in ("without", *(build.name for build in bench.builds))
+    ]
     builds = {build.name: build for build in bench.builds}
 
     def run(job: _Job) -> Row:

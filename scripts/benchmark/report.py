@@ -42,7 +42,8 @@ def store(file: Path, name: str, bench: Bench, rows: list[Row]) -> None:
     """Keep the rows of a section, in the place of those measured before."""
     kept = load(file)
     builds = {build.name: build.commit for build in bench.builds}
-    kept[name] = {"machine": machine(), "builds": builds, "devices": list(bench.devices), "rows": rows}
+    about = {"machine": machine(), "builds": builds, "devices": list(bench.devices), "quick": bench.quick}
+    kept[name] = {**about, "rows": rows}
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
     part.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
@@ -68,7 +69,7 @@ def _scores_before(commit: str, work: Path) -> list[scores.Entry]:
 def _goals(kept: dict[str, Any], work: Path) -> list[str]:
     before = next((section["builds"]["before"] for section in kept.values() if "before" in section["builds"]), None)
     wanted = goals(
-        {name: section["rows"] for name, section in kept.items()},
+        {name: section["rows"] for name, section in kept.items() if not section["quick"]},
         scores.load(ROOT / SCORES),
         _scores_before(before, work) if before else [],
     )
@@ -89,6 +90,11 @@ def write(file: Path, docs: Path, work: Path) -> None:
     if not kept:
         raise SystemExit(f"nothing has been measured yet: {file} is missing")
     text = [INTRODUCTION, *_goals(kept, work)]
+    if any(section["quick"] for section in kept.values()):
+        text += [
+            "",
+            "Measured with `--quick`, which shows that it runs: its numbers say nothing, and no goal is about them.",
+        ]
     if not any(len(section["devices"]) > 1 for section in kept.values()):
         text += ["", "Not measured on a GPU: `torch.accelerator` has none on this machine."]
     for name, section in SECTIONS.items():

@@ -30,8 +30,8 @@ def enlarged(source: Size, factor: int) -> Size:
 
 def measure(bench: Bench) -> list[Row]:
     """A row for each step of each model, size, device and version; of the installed one with a profile."""
-    sizes = {name: [bench.scale.pair] for name in bench.models}
-    sizes.get("lite", []).append(bench.scale.large_pair)
+    sizes = {name: dict.fromkeys([bench.scale.pair]) for name in bench.models}
+    sizes.get("lite", {})[bench.scale.large_pair] = None
     jobs = [
         _Job(model, source, device, build.name)
         for model in bench.models
