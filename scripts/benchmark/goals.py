@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from scripts.benchmark import overhead
-from scripts.benchmark.bench import FULL, Row, value
+from scripts.benchmark.bench import Row, value
 from scripts.benchmark.layout import gb, milliseconds, ratio, seconds
 from scripts.evaluation.scores import Entry, Setting, at_source, between
 
@@ -77,7 +77,7 @@ def _launches(rows: list[Row], *steps: str) -> Both:
     """Operations of some steps of `lite` together."""
 
     def find(build: str) -> float | None:
-        where = {"model": "lite", "build": build, "source": list(FULL.pair)}
+        where = {"model": "lite", "build": build, "source": [160, 90], "factor": 4}
         counts = [value(rows, "launches", step=step, **where) for step in steps]
         return None if None in counts else sum(counts)
 
@@ -119,7 +119,7 @@ def goals(sections: Sections, scores: list[Entry], scores_before: list[Entry]) -
     clips, pairs, plain, decoded, large, started = (
         sections.get(name, []) for name in ("end_to_end", "steps", "overhead", "literal", "large_frame", "startup")
     )
-    further = {"step": "further frame", "model": "lite", "device": "cpu", "source": list(FULL.large_pair)}
+    further = {"step": "further frame", "model": "lite", "device": "cpu", "source": [320, 180], "factor": 4}
     rates = _both(lambda build: _frame_rate(plain, build))
     return [
         _less("`lite` 1x size, 2x rate (854x480), CPU time a frame", _clip(clips, "lite", Setting(1, 2)), 12),

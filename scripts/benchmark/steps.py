@@ -16,11 +16,12 @@ class _Job(NamedTuple):
 
     model: str
     source: Size
+    factor: int  # output size / source size
     device: str
     build: str
 
     def __str__(self) -> str:
-        return f"{self.model}, {self.source[0]}x{self.source[1]} on {self.device}, {self.build}"
+        return f"{self.model}, {self.source[0]}x{self.source[1]} at {self.factor}x on {self.device}, {self.build}"
 
 
 def enlarged(source: Size, factor: int) -> Size:
@@ -30,12 +31,13 @@ def enlarged(source: Size, factor: int) -> Size:
 
 def measure(bench: Bench) -> list[Row]:
     """A row for each step of each model, size, device and version; of the installed one with a profile."""
-    sizes = {name: dict.fromkeys([bench.scale.pair]) for name in bench.models}
-    sizes.get("lite", {})[bench.scale.large_pair] = None
+    sizes = {name: [(bench.scale.pair, 4)] for name in bench.models}
+    if bench.scale.large_pair is not None:
+        sizes["lite"] += [(bench.scale.large_pair, factor) for factor in (4, 1)]
     jobs = [
-        _Job(model, source, device, build.name)
+        _Job(model, source, factor, device, build.name)
         for model in bench.models
-        for source in sizes[model]
+        for source, factor in sizes[model]
         for device in bench.devices
         for build in bench.builds
     ]
@@ -49,20 +51,23 @@ def measure(bench: Bench) -> list[Row]:
                 model=bench.models[job.model],
                 device=job.device,
                 source=job.source,
-                size=enlarged(job.source, 4),
+                size=enlarged(job.source, job.factor),
             )
             return answer
 
         # One model and size after the other, so that a worker loads each once.
-        for group in dict.fromkeys((job.model, job.source, job.device) for job in jobs):
-            these = [job for job in jobs if job[:3] == group]
+        for group in dict.fromkeys(job[:4] for job in jobs):
+            these = [job for job in jobs if job[:4] == group]
             counts = dict(interleaved("counting", these, 1, lambda job: ask(job, "counted")))  # which warms up as well
             times = interleaved("steps", counts, bench.scale.repeats, lambda job: ask(job, "timed"))
             for job, measured in times:
                 profile = ask(job, "profiled") if job.build == "now" else {}
                 for step, counted in counts[job][0].items():
                     row = least([turn[step] for turn in measured], "seconds", "cpu", "peak")
-                    rows.append({**job._asdict(), "step": step, **row, **counted, **profile.get(step, {})})
+                    threads = workers[job.build].about["threads"]
+                    rows.append(
+                        {**job._asdict(), "threads": threads, "step": step, **row, **counted, **profile.get(step, {})}
+                    )
     return [row | {"source": list(row["source"])} for row in rows]
 
 
@@ -71,19 +76,16 @@ def lines(rows: list[Row]) -> list[str]:
     text = [
         "The first frame of a pair includes what is kept for those that follow. Multiply-adds are those of "
         "convolutions and matrix products; launches are operations of PyTorch's, views and allocations left out, so "
-        "what a library of the plugin's own computes is in neither. Memory is what the process had resident at most "
-        "during the step.",
+        "what a library of the plugin's own computes is in neither. *A pixel* is one of the source. Memory is what the "
+        f"process had resident at most during the step. PyTorch used {rows[0]['threads']} thread(s).",
     ]
-    for model, source, device in dict.fromkeys((r["model"], tuple(r["source"]), r["device"]) for r in rows):
+    for case in dict.fromkeys(_case(row) for row in rows):
         now, before = (
-            {
-                row["step"]: row
-                for row in rows
-                if (row["model"], tuple(row["source"]), row["device"], row["build"]) == (model, source, device, build)
-            }
+            {row["step"]: row for row in rows if (_case(row), row["build"]) == (case, build)}
             for build in ("now", "before")
         )
-        size = enlarged(source, 4)
+        model, source, factor, device = case
+        size, pixels = enlarged(source, factor), source[0] * source[1]
         text += ["", f"**{model}**, {source[0]}x{source[1]} to {size[0]}x{size[1]}, {device}:", ""]
         body = []
         for step in now or before:
@@ -91,8 +93,8 @@ def lines(rows: list[Row]) -> list[str]:
             body.append(
                 [
                     step,
-                    _millions(new.get("multiply_adds")),
-                    _millions(old.get("multiply_adds")),
+                    _work(new.get("multiply_adds"), pixels),
+                    _work(old.get("multiply_adds"), pixels),
                     str(new.get("launches", "–")),
                     str(old.get("launches", "–")),
                     milliseconds(new.get("seconds")),
@@ -110,8 +112,14 @@ def lines(rows: list[Row]) -> list[str]:
     return text
 
 
-def _millions(count: int | None) -> str:
-    return "–" if count is None else f"{count / 1e6:,.0f} M"
+def _case(row: Row) -> tuple[str, Size, int, str]:
+    """What is in one table."""
+    return row["model"], (row["source"][0], row["source"][1]), row["factor"], row["device"]
+
+
+def _work(count: int | None, pixels: int) -> str:
+    """Multiply-adds, and how many of them for a pixel of the source."""
+    return "–" if count is None else f"{count / 1e9:.3g} G, {count / pixels / 1e3:.3g} k a pixel"
 
 
 def _profile(shares: list[tuple[str, float]]) -> str:

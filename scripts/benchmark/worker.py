@@ -92,7 +92,14 @@ class Pair:
         self.device = Device(device)
         self.network = vs_videoinr.load(model, device)
         self.size = size[1], size[0]
-        self.frames = [torch.from_numpy(frame(source[1], source[0], t))[None].to(device) for t in range(4)]
+        self._source = source[1], source[0]
+        self._shown = 0
+
+    def _frames(self) -> list[torch.Tensor]:
+        """Four frames that were not there before, so that nothing can be known of them from the last time."""
+        times = range(self._shown, self._shown + 4)
+        self._shown += 4
+        return [torch.from_numpy(frame(*self._source, t))[None].to(self.device.torch) for t in times]
 
     def steps(self, around: Callable[[Row], Any]) -> dict[str, Row]:
         """Run every step of the work inside of `around`; what that notes of each."""
@@ -103,7 +110,7 @@ class Pair:
             with around(row):
                 return call()
 
-        net, frames = self.network, self.frames
+        net, frames = self.network, self._frames()
         before = after = None
         if net.uses_neighbours:
             before = step("motion of a neighbouring pair", lambda: net.estimate_motion(frames[0], frames[1]))
@@ -116,9 +123,10 @@ class Pair:
     def whole(self, rate: int) -> Row:
         """Make all frames that a rate has in the pair, source times included."""
         row: Row = {}
+        frames = self._frames()
         with torch.inference_mode(), self.device.timed(row):
-            before, after = (self.network.estimate_motion(*self.frames[n : n + 2]) for n in (0, 2))
-            field = self.network.encode(self.frames[1], self.frames[2]).with_neighbours(before, after)
+            before, after = (self.network.estimate_motion(*frames[n : n + 2]) for n in (0, 2))
+            field = self.network.encode(frames[1], frames[2]).with_neighbours(before, after)
             for k in range(rate):
                 field.sample(k / rate, self.size)
         return row
@@ -170,7 +178,7 @@ def literal(model: str, threads: int, source: list[int], size: list[int], repeat
     rows: list[dict[str, Row]] = []
     with torch.inference_mode():
         features = network.feature_map(*frames)
-        network.feature_map = lambda *_: features  # type: ignore[method-assign] # until the next request's, too
+        network.feature_map = lambda *_: features  # type: ignore[method-assign]
         for _ in range(repeats + 1):  # the first one warms up
             row: dict[str, Row] = {"literal": {}, "first": {}, "further": {}}
             with cpu.timed(row["literal"]):
