@@ -17,7 +17,7 @@ from scripts.benchmark.bench import FULL, QUICK, Bench
 from scripts.benchmark.builds import BEFORE, Build, earlier, installed
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure the sections that the command line names, and write the report."""
     parser = command("benchmark", __doc__)
     parser.add_argument(
@@ -29,14 +29,14 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="write the report anew and measure nothing")
     parser.add_argument("--work", type=Path, help="what is made on the way and kept (default: out/benchmark)")
     parser.add_argument("--docs", type=Path, help="where the report goes (default: docs; with --quick that of --work)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     work = (options.work or ROOT / "out" / ("benchmark-quick" if options.quick else "benchmark")).absolute()
     docs = options.docs or (work if options.quick else ROOT / "docs")
     results = work / "results.json"
     if not options.report:
         work.mkdir(parents=True, exist_ok=True)
         bench = Bench(
-            builds=tuple(build for build in (installed(work), _before(options.before, work)) if build is not None),
+            builds=(installed(work), *_before(options.before, work)),
             files=tuple(options.models),
             devices=("cpu", *_gpu()),
             scale=QUICK if options.quick else FULL,
@@ -48,14 +48,14 @@ def main() -> None:
     report.write(results, docs, work)
 
 
-def _before(commit: str, work: Path) -> Build | None:
+def _before(commit: str, work: Path) -> list[Build]:
     """The version to compare with, if one is wanted."""
     if not commit:
-        return None
+        return []
     build = earlier(commit, work)
     if build is None:
         raise SystemExit(f'git does not have the commit {commit} to compare with: fetch it, or give --before ""')
-    return build
+    return [build]
 
 
 def _gpu() -> list[str]:

@@ -34,6 +34,10 @@ print("loaded", vs_videoinr.__file__, core.videoinr.plugin_path, sep="\\t", file
 """
 
 
+#: vspipe writes blocks of so many bytes. What is left of a frame waits for the next one, and is not waited for here.
+_BLOCK = 4096
+
+
 class PlaybackError(Exception):
     """vspipe did not make the frames; the message is the last line of what it says."""
 
@@ -101,6 +105,7 @@ def play(build: Build, script: str, size: tuple[int, int], frames: int, work: Pa
     Raises:
         PlaybackError: It does not make them.
     """
+    frame = 3 * size[0] * size[1]
     arrivals, cpu, peak = [], [], 0
     command: list[str | Path] = [build.vspipe, "--end", str(frames - 1), _script(script, work), "-"]
     with (work / "vspipe.log").open("w+", encoding="utf-8") as log:
@@ -108,7 +113,9 @@ def play(build: Build, script: str, size: tuple[int, int], frames: int, work: Pa
         with subprocess.Popen(command, env=build.variables, stdout=subprocess.PIPE, stderr=log) as process:
             assert process.stdout is not None
             clock = (~process.pid << 3) | 2  # as clock_getcpuclockid(3) makes it
-            while len(process.stdout.read(3 * size[0] * size[1])) == 3 * size[0] * size[1]:
+            due = frame - _BLOCK
+            while len(process.stdout.read(due)) == due:
+                due = frame
                 arrivals.append(time.perf_counter() - start)
                 cpu.append(time.clock_gettime(clock))
                 peak = max(peak, peak_memory(process.pid))

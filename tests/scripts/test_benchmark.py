@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from PIL import Image
 
 from scripts import ROOT
 from scripts.benchmark import builds, report
+from scripts.benchmark.__main__ import main
 from scripts.benchmark.bench import Row
 from scripts.benchmark.client import Worker
 from scripts.benchmark.counting import counted
@@ -25,11 +25,6 @@ from scripts.evaluation.scores import Entry, Setting
 needs_git = pytest.mark.skipif(
     not shutil.which("git") or not (ROOT / ".git").exists(), reason="needs git, and a checkout made by it"
 )
-
-
-def benchmark(*arguments: str | Path) -> None:
-    command = [sys.executable, "-m", "scripts.benchmark", "--quick", *arguments]
-    subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=300)
 
 
 def table(text: str, title: str) -> list[list[str]]:
@@ -45,7 +40,7 @@ def table(text: str, title: str) -> list[list[str]]:
 )
 def test_every_section_is_measured_and_reported(sections: tuple[str, ...], tmp_path: Path) -> None:
     """Without a version to compare with; nothing outside of the folder is written."""
-    benchmark("--before", "", "--work", tmp_path, "--only", *sections)
+    main(["--quick", "--before", "", "--work", str(tmp_path), "--only", *sections])
     kept = json.loads((tmp_path / "results.json").read_text())
     assert set(kept) == set(sections)
     text = (tmp_path / "BENCHMARKS.md").read_text()
@@ -81,15 +76,29 @@ def test_an_earlier_commit_is_built_and_really_runs(tmp_path: Path) -> None:
         build.check(builds.__file__)
 
 
+def test_a_frame_arrives_when_it_is_made_and_not_with_the_next(tmp_path: Path) -> None:
+    script = source((60, 40), 5, tmp_path)  # vspipe keeps the last of the 7200 bytes until there are more
+    script += """
+import time
+def slow(n, f):
+    time.sleep(0.2)
+    return f.copy()
+clip.std.ModifyFrame(clip, slow).set_output()
+"""
+    seen = play(builds.installed(tmp_path), script, (60, 40), 5, tmp_path)
+    steps = [later - earlier for earlier, later in itertools.pairwise(seen.arrivals)]
+    assert len(steps) == 4
+    assert min(steps) > 0.1
+    seconds, cpu = seen.steady(rate=2)
+    assert seconds == pytest.approx((seen.arrivals[4] - seen.arrivals[2]) / 2)
+    assert 0 <= cpu < seconds / 2
+
+
 @needs_git
 def test_what_git_does_not_have_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    command: list[str | Path] = [sys.executable, "-m", "scripts.benchmark", "--quick", "--before", "0" * 40]
-    done = subprocess.run(
-        [*command, "--work", tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith("git does not have the commit 000")
-    assert len(done.stderr.splitlines()) == 1
+    with pytest.raises(SystemExit, match=r"^git does not have the commit 000.*: fetch it, or give --before") as refused:
+        main(["--work", str(tmp_path), "--before", "0" * 40])
+    assert "\n" not in str(refused.value)
 
 
 def test_what_is_asked_of_pytorch_is_counted() -> None:
