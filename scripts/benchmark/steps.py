@@ -119,7 +119,7 @@ def _case(row: Row) -> tuple[str, Size, int, str]:
 
 def _work(count: int | None, pixels: int) -> str:
     """Multiply-adds, and how many of them for a pixel of the source."""
-    return "–" if count is None else f"{count / 1e9:.3g} G, {count / pixels / 1e3:.3g} k a pixel"
+    return "–" if count is None else f"{count / 1e9:.3g} G, {count / pixels / 1e3:,.0f} k a pixel"
 
 
 def _profile(shares: list[tuple[str, float]]) -> str:

@@ -64,10 +64,10 @@ def test_an_earlier_commit_is_built_and_really_runs(tmp_path: Path) -> None:
     assert build is not None
     with Worker(build) as worker:
         assert Path(worker.about["file"]).is_relative_to(tmp_path)
-    script = source((16, 12), 3, tmp_path)
+    script = source((32, 24), 3, tmp_path)
     script += 'out = core.videoinr.Upscale(clip.resize.Point(format=vs.RGBS), scale=2, factor_num=2, model="lite")\n'
     script += f"out.resize.Point(format=vs.RGB24).set_output()\n{LOADED}"
-    seen = play(build, script, (32, 24), 3, tmp_path)
+    seen = play(build, script, (64, 48), 3, tmp_path)
     assert len(seen.arrivals) == len(seen.cpu) == 3
     assert sorted(seen.arrivals) == seen.arrivals
     assert 0 < seen.cpu[0] <= seen.cpu[-1]
