@@ -3,6 +3,7 @@
 import argparse
 import datetime as dt
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]  # of the checkout
@@ -22,3 +23,8 @@ def today() -> str:
 def measured() -> str:
     """The sentence above a table that says when and on what it was measured."""
     return f"Measured {today()} on {platform.machine()}."
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]

@@ -7,6 +7,7 @@ Every method takes a clip of low-resolution RGB frames and returns the clip at `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import vapoursynth as vs
@@ -66,12 +67,22 @@ def _flow_fps(clip: vs.VideoNode, rate: int) -> vs.VideoNode:
     return result.resize.Bicubic(format=vs.RGBS, matrix_in_s="709")
 
 
-def ours(model: str) -> Method:
-    """The plugin itself."""
+def svpflow(clip: vs.VideoNode, rate: int) -> vs.VideoNode:
+    """open-svpflow as its documentation uses it, on a CPU."""
+    yuv = clip.resize.Bicubic(format=vs.YUV420P8, matrix_s="709")
+    search = vs.core.svp1.Super(yuv, "{gpu:0}")
+    vectors = vs.core.svp1.Analyse(search["clip"], search["data"], yuv, "{}")
+    planes = search["clip"], search["data"], vectors["clip"], vectors["data"]
+    result = vs.core.svp2.SmoothFps(yuv, *planes, f"{{rate:{{num:{rate},den:1}}}}")
+    return result.resize.Bicubic(format=vs.RGBS, matrix_in_s="709")
+
+
+def ours(model: str, **engine: Any) -> Method:
+    """The plugin itself; `engine` are more arguments of it, such as `device`."""
 
     def run(clip: vs.VideoNode, width: int, height: int, rate: int) -> vs.VideoNode:
         return vs.core.videoinr.Upscale(
-            clip.resize.Point(format=vs.RGBS), width=width, height=height, factor_num=rate, model=model
+            clip.resize.Point(format=vs.RGBS), width=width, height=height, factor_num=rate, model=model, **engine
         )
 
     return run

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
+from scripts import markdown_table
 from scripts.evaluation import costs, pictures, scores
 from scripts.evaluation.baselines import BASELINES
 from scripts.evaluation.metrics import EQUAL_DB
@@ -115,9 +116,9 @@ class Table:
             return [*cells, _number(statistics.fmean(seconds) if seconds else None, 2)]
 
         lines = ["", f"### {self.setting}", ""]
-        lines += _rows(["method", *head], [[method, *row(method, None)] for method in methods])
+        lines += markdown_table(["method", *head], [[method, *row(method, None)] for method in methods])
         lines += ["", f"<details><summary>Each clip at {self.setting}</summary>", ""]
-        lines += _rows(["clip", "method", *head], [[c, m, *row(m, c)] for c in self.clips for m in methods])
+        lines += markdown_table(["clip", "method", *head], [[c, m, *row(m, c)] for c in self.clips for m in methods])
         return [*lines, "", "</details>"]
 
 
@@ -127,10 +128,6 @@ def _number(value: float | None, digits: int) -> str:
 
 def _decibels(value: float | None) -> str:
     return "exact" if value == EQUAL_DB else _number(value, 2)
-
-
-def _rows(head: list[str], rows: list[list[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def goals(tables: list[Table], model: str, device: str) -> list[str]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
+from scripts.reliability.resources import peak_memory, reset_peak_memory
 from vs_videoinr import from_state_dict, load
 from vs_videoinr.networks import cancellation
 from vs_videoinr.networks.base import Network
@@ -43,39 +43,28 @@ def gaps() -> Iterator[Gaps]:
         found.check()
 
 
-def _reset_peak_memory() -> None:
-    """Let `_peak_memory_gb` begin anew."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_memory_gb() -> float:
-    """GB that this process had at most since the last `_reset_peak_memory`."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) * 1024 / 1e9
-
-
 def measure(network: Network, size: tuple[int, int], factor: int) -> str:
     """A row of the table for one frame made between two of `size` (width, height), with a neighbour if those count."""
     width, height = size
     shapes = F.interpolate(torch.rand(1, 3, height // 8, width // 8), size=(height + 6, width + 6), mode="bicubic")
     first, second, third = (shapes[..., 3 * n : 3 * n + height, n : n + width].contiguous() for n in range(3))
     after = network.estimate_motion(second, third)
-    _reset_peak_memory()
+    reset_peak_memory()
     with gaps() as encoding:
         start = time.perf_counter()
         field = network.encode(first, second)
         encode = time.perf_counter() - start
-    to_encode = _peak_memory_gb()
+    to_encode = peak_memory()
     field = field.with_neighbours(None, after)
-    _reset_peak_memory()
+    reset_peak_memory()
     with gaps() as sampling:
         start = time.perf_counter()
         field.sample(0.5, (height * factor, width * factor), check=sampling.check)
         sample = time.perf_counter() - start
     longest = max(encoding.longest, sampling.longest)
     return (
-        f"{width}x{height} to {width * factor}x{height * factor} | {encode:.1f} s, {to_encode:.1f} GB | "
-        f"{sample:.1f} s, {_peak_memory_gb():.1f} GB | {longest:.2f} s"
+        f"{width}x{height} to {width * factor}x{height * factor} | {encode:.1f} s, {to_encode / 1e9:.1f} GB | "
+        f"{sample:.1f} s, {peak_memory() / 1e9:.1f} GB | {longest:.2f} s"
     )
 
 

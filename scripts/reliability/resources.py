@@ -34,6 +34,19 @@ def sample() -> Sample:
     return Sample(time.monotonic(), memory, handles, threads, workers)
 
 
+def reset_peak_memory() -> None:
+    """Let `peak_memory` begin anew."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(process: int | str = "self") -> int:
+    """Bytes that a process had resident at most since it began, or since its last `reset_peak_memory`; 0 at its end."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
 def _thirds(samples: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence[Sample]]:
     """The middle third of a run and the last; the first warms up."""
     third = len(samples) // 3
