@@ -78,7 +78,7 @@ def _cost_table(found: dict[str, costs.Cost]) -> list[str]:
                 continue
             work = [f"{cost.multiply_adds / 1e9:.1f} G", f"{cost.launches:.0f}"] if cost.launches else ["–", "–"]
             rows.append([family, name, *work, f"{cost.memory / 1e6:.0f} MB", f"{cost.seconds:.3g} s"])
-    return lines + _rows(["family", "method", "multiply-adds", "launches", "memory", "CPU"], rows)
+    return lines + markdown_table(["family", "method", "multiply-adds", "launches", "memory", "CPU"], rows)
 
 
 class Table:
