@@ -49,7 +49,7 @@ def test_settings_override_those_of_the_base_one_by_one(write: Path) -> None:
 
 
 def test_settings_are_those_of_a_file_without_a_base(write: Path) -> None:
-    config = load(CONFIGS / "standard.yaml")
+    config = load(CONFIGS / "lite.yaml")
     write.write_text(yaml.safe_dump({name: value for name, value in config.settings().items() if name != "name"}))
     assert load(write) == Config(**{**vars(config), "name": "own"})
 
