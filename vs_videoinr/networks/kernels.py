@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 #: What of native/kernels.h this module speaks.
 VERSION = 1
@@ -58,6 +59,35 @@ class PackFrame(Structure):
     _fields_ = (("picture", c_void_p), ("packed", c_void_p), ("height", c_int32), ("width", c_int32))
 
 
+class Layer(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (("weights", c_void_p), ("bias", c_void_p), ("inputs", c_int32), ("outputs", c_int32))
+
+
+class Siren(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (("layers", POINTER(Layer)), ("count", c_int32), ("inputs", c_int32))
+
+
+class Decode(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (
+        *((name, Siren) for name in ("spatial", "temporal", "colour")),
+        *((name, Layer) for name in ("temporal_continuous", "colour_continuous")),
+        *((name, c_void_p) for name in ("spatial_table", "y_term", "x_term", "temporal_table", "temporal_bias")),
+        *((name, c_void_p) for name in ("colour_table", "colour_bias", "y_position", "x_position")),
+        *((name, c_void_p) for name in ("y_start", "x_start", "y_cell", "x_cell")),
+        *((name, c_void_p) for name in ("continuous", "flow", "rgb", "scratch")),
+        *((name, c_int64) for name in ("scratch_floats", "first_pixel", "last_pixel")),
+        *((name, c_int32) for name in ("rows", "columns", "cell_rows", "cell_columns", "continuous_features")),
+        *((name, c_int32) for name in ("width", "between_width", "border")),
+        *((name, c_float) for name in ("y_unit", "x_unit")),
+    )
+
+
 class Kernels:
     """The functions of the library, for the instructions that this processor has."""
 
@@ -67,7 +97,13 @@ class Kernels:
         self._pack_frame = library[f"pack_frame_{variant}"]
         self._warp_and_blend.argtypes = POINTER(WarpBlend), ctypes.c_int, ctypes.c_int, ctypes.c_int
         self._pack_frame.argtypes = POINTER(PackFrame), ctypes.c_int
-        self._warp_and_blend.restype = self._pack_frame.restype = None
+        self._decode_flow, self._decode_colours = (library[f"decode_{what}_{variant}"] for what in ("flow", "colours"))
+        self._decode_flow.argtypes = self._decode_colours.argtypes = POINTER(Decode), ctypes.c_int
+        for function in (self._warp_and_blend, self._pack_frame, self._decode_flow, self._decode_colours):
+            function.restype = None
+        #: Numbers in a vector of the processor, and pixels that go through a decoder's layers together.
+        self.lanes: int = library[f"lanes_{variant}"]()
+        self.tile: int = library[f"tile_{variant}"]()
 
     def warp_and_blend(self, job: WarpBlend, first: int, last: int) -> None:
         """Make rows of the window from `first` to before `last`."""
@@ -76,6 +112,14 @@ class Kernels:
     def pack_frame(self, job: PackFrame) -> None:
         """Lay a picture out for sampling."""
         self._pack_frame(byref(job), threads())
+
+    def decode_flow(self, job: Decode) -> None:
+        """Make the continuous feature and the flow of a job's pixels."""
+        self._decode_flow(byref(job), threads())
+
+    def decode_colours(self, job: Decode) -> None:
+        """Make the colours of a job's pixels, once the flow is known everywhere."""
+        self._decode_colours(byref(job), threads())
 
 
 def threads() -> int:
@@ -86,7 +130,9 @@ def threads() -> int:
 def kernels_for(*tensors: Tensor) -> Kernels | None:
     """Return the kernels if they can work on these tensors, or None: PyTorch is to do it then."""
     wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    plain = all(type(one) is Tensor and one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors)
+    plain = all(
+        type(one) in (Tensor, Parameter) and one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors
+    )
     return best() if plain and not wanted else None
 
 

@@ -11,7 +11,9 @@
 #endif
 
 #define VARIANT(name) name##_avx2
+#define LANES 8
 #include "warp_blend.h"
+#include "siren.h"
 
 #ifdef __clang__
 #pragma clang attribute pop

@@ -3,4 +3,6 @@
 #include "kernels.h"
 
 #define VARIANT(name) name##_baseline
+#define LANES 4
 #include "warp_blend.h"
+#include "siren.h"

@@ -6,6 +6,7 @@
  *
  *     rows.c           threads that share the rows of a picture
  *     warp_blend.h     two frames warped, blended and repaired
+ *     siren.h          the decoder of VideoINR
  *     baseline.c       the kernels for every processor of the wheel's platform
  *     avx2.c           the same for those of x86-64 that have AVX2 and FMA
  *
@@ -65,6 +66,51 @@ typedef struct PackFrame {
     float *packed;        /* (height + 2 BORDER, width + 2 BORDER, 4) */
     int32_t height, width;
 } PackFrame;
+
+/* A linear layer. Its weights stand in panels of as many outputs as two vectors hold, or one, if that is enough for all:
+ * (panels, inputs, outputs of a panel). What goes into a sine is in half turns. */
+typedef struct Layer {
+    const float *weights;
+    const float *bias; /* (outputs) */
+    int32_t inputs;
+    int32_t outputs; /* as many as all panels have */
+} Layer;
+
+/* The layers of a SIREN behind the first, whose outputs are the `inputs`. */
+typedef struct Siren {
+    const Layer *layers;
+    int32_t count;
+    int32_t inputs;
+} Siren;
+
+/* A picture that VideoINR's decoder makes of the low-resolution maps of a pair. See networks/videoinr/field.py, which
+ * has the same names. */
+typedef struct Decode {
+    Siren spatial, temporal, colour;
+    Layer temporal_continuous, colour_continuous;
+    const float *spatial_table;              /* (cells, spatial.inputs) */
+    const float *y_term, *x_term;            /* (rows, spatial.inputs), (columns, spatial.inputs) */
+    const float *temporal_table;             /* (cells, temporal.inputs) */
+    const float *temporal_bias;              /* (temporal.inputs), with the time's term */
+    const float *colour_table;               /* (2, cells, colour.inputs) */
+    const float *colour_bias;                /* (colour.inputs), with the time's term */
+    const float *y_position, *x_position;    /* of rows and columns among the cells */
+    const float *y_start, *x_start;          /* of rows and columns, before the flow moves them */
+    const int32_t *y_cell, *x_cell;          /* nearest to rows and columns */
+    float *continuous;                       /* (rows * columns, continuous_features) */
+    float *flow;                             /* (rows * columns, 4) */
+    float *rgb;                              /* (3, rows * columns) */
+    float *scratch;                          /* scratch_floats for each thread: (tile, 2 width + between_width) */
+    int64_t scratch_floats;
+    int64_t first_pixel, last_pixel;         /* that are made, to before the last */
+    int32_t rows, columns;                   /* of the picture */
+    int32_t cell_rows, cell_columns;         /* of the low-resolution maps */
+    int32_t continuous_features;
+    int32_t width;                           /* of the widest layer */
+    int32_t between_width;                   /* twice the continuous features */
+    int32_t border;                          /* whether the outermost cells go on for ever; else all is zero outside */
+    float y_unit, x_unit;                    /* pixels per unit of `y_start` and `x_start` */
+} Decode;
 
 /* Work on rows from `first` to before `last`; `thread` is a number from 0. */
 typedef void RowWork(const void *context, int first, int last, int thread);
