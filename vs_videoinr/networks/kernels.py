@@ -18,13 +18,22 @@ from torch import Tensor
 from torch.nn import Parameter
 
 #: What of native/kernels.h this module speaks.
-VERSION = 1
+VERSION = 2
 
 #: Pixels around a packed frame that repeat its border.
 BORDER = 5
 
 #: Of a table of Lanczos's weights.
 LANCZOS_STEPS = 256
+
+#: Rows of planes that kernels work in are as many numbers long as the next multiple of this.
+ROW_MULTIPLE = 16
+
+#: The farthest that means for `refine_lucas_kanade` reach, in pixels.
+MAX_MEAN_RADIUS = 30
+
+#: Of a `LucasKanade`; the first two are its flow.
+LUCAS_KANADE_PLANES = 15
 
 _MAX_THREADS = 64
 
@@ -56,7 +65,11 @@ class WarpBlend(Structure):
 class PackFrame(Structure):
     """See native/kernels.h."""
 
-    _fields_ = (("picture", c_void_p), ("packed", c_void_p), ("height", c_int32), ("width", c_int32))
+    _fields_ = (
+        *((name, c_void_p) for name in ("picture", "packed")),
+        *((name, c_int64) for name in ("channel", "row", "column")),
+        *((name, c_int32) for name in ("height", "width")),
+    )
 
 
 class Layer(Structure):
@@ -88,6 +101,61 @@ class Decode(Structure):
     )
 
 
+class LucasKanade(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("a", "b", "planes", "scratch")),
+        ("scratch_floats", c_int64),
+        *((name, c_int32) for name in ("height", "width", "stride", "radius")),
+        ("damping", c_float),
+    )
+
+
+class Propagate(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("a", "b", "flow", "result", "scratch")),
+        ("scratch_floats", c_int64),
+        *((name, c_int32) for name in ("height", "width", "stride", "offset")),
+        ("keep", c_float),
+    )
+
+
+class Smooth(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("flow", "other", "between", "result", "scratch")),
+        ("scratch_floats", c_int64),
+        *((name, c_int32) for name in ("height", "width", "stride")),
+        *((name, c_float) for name in ("both_ways", "near_by")),
+    )
+
+
+class Correlate(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("a", "b", "sums", "planes", "correlation", "found", "scratch")),
+        ("scratch_floats", c_int64),
+        *((name, c_int32) for name in ("height", "width", "stride", "channels", "radius")),
+        ("sharpness", c_float),
+    )
+
+
+Job = LucasKanade | Propagate | Smooth | Correlate
+
+#: What jobs are worked on by, and in which steps.
+_JOBS: dict[type[Job], tuple[str, ...]] = {
+    LucasKanade: ("lucas_kanade", "lucas_kanade_start", "lucas_kanade_solve", "lucas_kanade_accept"),
+    Propagate: ("propagate", "propagate"),
+    Smooth: ("smooth", "smooth_directions", "smooth_places"),
+    Correlate: ("correlate", "correlate"),
+}
+
+
 class Kernels:
     """The functions of the library, for the instructions that this processor has."""
 
@@ -101,6 +169,13 @@ class Kernels:
         self._decode_flow.argtypes = self._decode_colours.argtypes = POINTER(Decode), ctypes.c_int
         for function in (self._warp_and_blend, self._pack_frame, self._decode_flow, self._decode_colours):
             function.restype = None
+        self._steps, self._scratch_floats = {}, {}
+        for job, (name, *steps) in _JOBS.items():
+            self._scratch_floats[job] = library[f"{name}_scratch_{variant}"]
+            self._scratch_floats[job].argtypes, self._scratch_floats[job].restype = (POINTER(job),), c_int64
+            for step in steps:
+                self._steps[step] = library[f"{step}_{variant}"]
+                self._steps[step].argtypes, self._steps[step].restype = (POINTER(job), ctypes.c_int), None
         #: Numbers in a vector of the processor, and pixels that go through a decoder's layers together.
         self.lanes: int = library[f"lanes_{variant}"]()
         self.tile: int = library[f"tile_{variant}"]()
@@ -109,9 +184,25 @@ class Kernels:
         """Make rows of the window from `first` to before `last`."""
         self._warp_and_blend(byref(job), first, last, threads())
 
-    def pack_frame(self, job: PackFrame) -> None:
-        """Lay a picture out for sampling."""
-        self._pack_frame(byref(job), threads())
+    def packed(self, picture: Tensor) -> Tensor:
+        """Return a picture (B, 3, H, W) laid out for sampling: (B, H + 2·BORDER, W + 2·BORDER, 4)."""
+        batch, _, height, width = picture.shape
+        packed = picture.new_empty(batch, height + 2 * BORDER, width + 2 * BORDER, 4)
+        for one, into in zip(picture, packed, strict=True):
+            job = PackFrame(one.data_ptr(), into.data_ptr(), *one.stride(), height, width)
+            self._pack_frame(byref(job), threads())
+        return packed
+
+    def scratch_for(self, job: Job) -> Tensor:
+        """Give a job what its steps work in; it has to be kept until they are done."""
+        job.scratch_floats = self._scratch_floats[type(job)](byref(job))
+        scratch = torch.empty(threads(), job.scratch_floats, device="cpu")
+        job.scratch = scratch.data_ptr()
+        return scratch
+
+    def work(self, step: str, job: Job) -> None:
+        """Do a step of a job; see native/kernels.h."""
+        self._steps[step](byref(job), threads())
 
     def decode_flow(self, job: Decode) -> None:
         """Make the continuous feature and the flow of a job's pixels."""
@@ -125,6 +216,11 @@ class Kernels:
 def threads() -> int:
     """Return how many threads kernels work in: as many as torch's operations in this thread."""
     return min(torch.get_num_threads(), _MAX_THREADS)
+
+
+def row_stride(width: int) -> int:
+    """Return how many numbers a row of `width` takes in planes that kernels work in."""
+    return -(-width // ROW_MULTIPLE) * ROW_MULTIPLE
 
 
 def kernels_for(*tensors: Tensor) -> Kernels | None:

@@ -12,8 +12,11 @@
 
 #define VARIANT(name) name##_avx2
 #define LANES 8
+#include "vectors.h"
 #include "warp_blend.h"
 #include "siren.h"
+#include "motion.h"
+#include "correlation.h"
 
 #ifdef __clang__
 #pragma clang attribute pop

@@ -4,5 +4,8 @@
 
 #define VARIANT(name) name##_baseline
 #define LANES 4
+#include "vectors.h"
 #include "warp_blend.h"
 #include "siren.h"
+#include "motion.h"
+#include "correlation.h"

@@ -7,6 +7,9 @@
  *     rows.c           threads that share the rows of a picture
  *     warp_blend.h     two frames warped, blended and repaired
  *     siren.h          the decoder of VideoINR
+ *     motion.h         flows made exact by what the pictures show
+ *     correlation.h    features compared with those around the same place
+ *     vectors.h        what these share
  *     baseline.c       the kernels for every processor of the wheel's platform
  *     avx2.c           the same for those of x86-64 that have AVX2 and FMA
  *
@@ -20,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERNELS_VERSION 1
+#define KERNELS_VERSION 2
 
 #ifdef _WIN32
 #define EXPORT __declspec(dllexport)
@@ -33,6 +36,12 @@
 
 /* Entries of a table of Lanczos's weights: a pixel's distance is divided into so many. */
 #define LANCZOS_STEPS 256
+
+/* Rows of planes that kernels make for themselves are as many numbers long as the next multiple of this. */
+#define ROW_MULTIPLE 16
+
+/* The farthest that means for `refine_lucas_kanade` reach, in pixels. */
+#define MAX_MEAN_RADIUS 30
 
 /* What an output row or column of a resized picture is made of. */
 typedef struct Resize {
@@ -62,8 +71,9 @@ typedef struct WarpBlend {
 
 /* A picture that is laid out for sampling. */
 typedef struct PackFrame {
-    const float *picture; /* (3, height, width) */
-    float *packed;        /* (height + 2 BORDER, width + 2 BORDER, 4) */
+    const float *picture;         /* (3, height, width) */
+    float *packed;                /* (height + 2 BORDER, width + 2 BORDER, 4) */
+    int64_t channel, row, column; /* of the picture: numbers from one to the next */
     int32_t height, width;
 } PackFrame;
 
@@ -111,6 +121,56 @@ typedef struct Decode {
     int32_t border;                          /* whether the outermost cells go on for ever; else all is zero outside */
     float y_unit, x_unit;                    /* pixels per unit of `y_start` and `x_start` */
 } Decode;
+
+/* A flow between two frames made exact, step by step; see warpinr/flow_refinement.py. */
+typedef struct LucasKanade {
+    const float *a, *b; /* packed */
+    float *planes;      /* (LUCAS_KANADE_PLANES, height, stride); the first two are the flow */
+    float *scratch;     /* scratch_floats for each thread */
+    int64_t scratch_floats;
+    int32_t height, width, stride;
+    int32_t radius;
+    float damping;
+} LucasKanade;
+
+#define LUCAS_KANADE_PLANES 15
+
+/* Flow that may be that of places `offset` away. */
+typedef struct Propagate {
+    const float *a, *b;  /* packed */
+    const float *flow;   /* (2, height, width) */
+    float *result;       /* (2, height, width) */
+    float *scratch;      /* scratch_floats for each thread */
+    int64_t scratch_floats;
+    int32_t height, width, stride;
+    int32_t offset;
+    float keep; /* another motion's misfit is less than this share of the own one's */
+} Propagate;
+
+/* A flow and the one of the other direction, and places near by, averaged. */
+typedef struct Smooth {
+    const float *flow, *other; /* (2, height, width) */
+    float *between;            /* (2, height, stride): both directions' mean */
+    float *result;             /* (2, height, width) */
+    float *scratch;            /* scratch_floats for each thread */
+    int64_t scratch_floats;
+    int32_t height, width, stride;
+    float both_ways, near_by; /* pixels, squared: what is closer is the same motion */
+} Smooth;
+
+/* Features compared with those around the same place, and the displacement that this suggests. */
+typedef struct Correlate {
+    const float *a, *b; /* (height, width, channels) */
+    float *sums;        /* (2 height + 2, channels) */
+    float *planes;      /* 2 height + 1 rows of (channels, stride): of a, of b and one of zeros */
+    float *correlation; /* ((2 radius + 1)^2, height, width) */
+    float *found;       /* (2, height, width) */
+    float *scratch;     /* scratch_floats for each thread */
+    int64_t scratch_floats;
+    int32_t height, width, stride; /* the width and `radius` on either side fit into a stride */
+    int32_t channels, radius;
+    float sharpness;
+} Correlate;
 
 /* Work on rows from `first` to before `last`; `thread` is a number from 0. */
 typedef void RowWork(const void *context, int first, int last, int thread);

@@ -1,21 +1,11 @@
 /* The decoder of VideoINR at many pixels: three multilayer perceptrons with sines, a few pixels at a time, so that all
- * that lies between their layers stays in the nearest cache. Included once per variant, with LANES: how many numbers a
- * vector of the processor holds. */
-
-typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef int32_t IntLanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+ * that lies between their layers stays in the nearest cache. Included once per variant. */
 
 /* Pixels that go through the layers together, which every number of rows of a product below divides. */
 enum { TILE = 48 };
 
 /* Tiles that a thread takes at a time. */
 enum { TILE_BLOCK = 4 };
-
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE Lanes lanes_at(const float *place) {
-    return *(const Lanes *)place;
-}
 
 /* sin(pi x): half turns need no reduction but the one to the nearest whole number, which is exact. */
 INLINE Lanes sine_of_half_turns(Lanes x) {

@@ -2,6 +2,7 @@
 
 Flow is in pixels of the grid it lives on, channels (x, y). All functions take flows and images of pairs in both
 directions, (2B, …): frame 0 → 1 in the first half of the batch, frame 1 → 0 in the second; the gradient passes by them.
+Where they can, kernels in C do the work (native/motion.h), to the same result but for rounding.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vs_videoinr.networks import kernels
 from vs_videoinr.networks.cancellation import between_layers
 from vs_videoinr.networks.sampling import warp
 
 CANDIDATE_OFFSET_PX = 4  # between a place and those whose motion it may take over
 MIN_IMPROVEMENT = 0.2  # share by which another motion has to fit better
+STEPS = 3  # that refine a flow
 SAME_MOTION_BOTH_WAYS_PX = 0.5  # both directions' estimates of one motion differ by less
 SAME_MOTION_NEARBY_PX = 0.2  # estimates of places near by do
 
@@ -55,11 +58,14 @@ def refine_lucas_kanade(flow: Tensor, a: Tensor, b: Tensor, radius: int, damping
         radius: Pixels.
         damping: Added to the squares of slopes: how much contrast a step needs.
     """
+    kernel = kernels.kernels_for(flow, a, b)
+    if kernel is not None and radius <= kernels.MAX_MEAN_RADIUS:
+        return _refine_by_kernel(kernel, flow, a, b, radius, damping)
     with torch.no_grad():
         better = flow
         a, b = a.float(), b.float()
         slopes_a, warped = _slopes(a), warp(b, flow, "bicubic")
-        for _ in range(3):
+        for _ in range(STEPS):
             between_layers()
             error = a - warped
             x, y = ((one + other) / 2 for one, other in zip(slopes_a, _slopes(warped), strict=True))
@@ -83,6 +89,9 @@ def smooth_consistent_flow(flow: Tensor) -> Tensor:
     its neighbours: their mean errs less. Where they differ by more than noise would, they are of different things, and
     stay as they are.
     """
+    kernel = kernels.kernels_for(flow)
+    if kernel is not None:
+        return _smooth_by_kernel(kernel, flow)
     with torch.no_grad():
         smooth = flow
         other = -warp(smooth.roll(flow.shape[0] // 2, 0), smooth)
@@ -105,6 +114,9 @@ def propagate_neighbour_flow(flow: Tensor, a: Tensor, b: Tensor) -> Tensor:
     those of PatchMatch (Barnes et al., 2009), which brings motion up to the edges of what moves. Rest is not one of
     them, as it is in block matching: where a camera pans over patterns that repeat it fits too often.
     """
+    kernel = kernels.kernels_for(flow, a, b)
+    if kernel is not None:
+        return _propagate_by_kernel(kernel, flow, a, b)
     with torch.no_grad():
         a, b = a.float(), b.float()
         height, width = flow.shape[-2:]
@@ -122,3 +134,71 @@ def propagate_neighbour_flow(flow: Tensor, a: Tensor, b: Tensor) -> Tensor:
             found = misfit(motion)
             best, least = torch.where(found < least, motion, best), torch.minimum(found, least)
     return flow + (best - flow.detach())
+
+
+def _refine_by_kernel(
+    kernel: kernels.Kernels, flow: Tensor, a: Tensor, b: Tensor, radius: int, damping: float
+) -> Tensor:
+    height, width = flow.shape[-2:]
+    stride = kernels.row_stride(width)
+    a, b = kernel.packed(a), kernel.packed(b)
+    planes = flow.new_empty(kernels.LUCAS_KANADE_PLANES, height, stride)
+    job = kernels.LucasKanade(
+        planes=planes.data_ptr(), height=height, width=width, stride=stride, radius=radius, damping=damping
+    )
+    scratch = kernel.scratch_for(job)
+    result = torch.empty_like(flow, memory_format=torch.contiguous_format)
+    for one, into, frame_a, frame_b in zip(flow, result, a, b, strict=True):
+        job.a, job.b = frame_a.data_ptr(), frame_b.data_ptr()
+        planes[:2, :, width:] = 0
+        planes[:2, :, :width] = one
+        kernel.work("lucas_kanade_start", job)
+        for _ in range(STEPS):
+            between_layers()
+            kernel.work("lucas_kanade_solve", job)
+            kernel.work("lucas_kanade_accept", job)
+        into.copy_(planes[:2, :, :width])
+    del scratch
+    return result
+
+
+def _smooth_by_kernel(kernel: kernels.Kernels, flow: Tensor) -> Tensor:
+    height, width = flow.shape[-2:]
+    stride = kernels.row_stride(width)
+    flow = flow.contiguous()
+    between, result = flow.new_empty(2, height, stride), torch.empty_like(flow)
+    job = kernels.Smooth(
+        between=between.data_ptr(),
+        height=height,
+        width=width,
+        stride=stride,
+        both_ways=SAME_MOTION_BOTH_WAYS_PX**2,
+        near_by=SAME_MOTION_NEARBY_PX**2,
+    )
+    scratch = kernel.scratch_for(job)
+    for one, other, into in zip(flow, flow.roll(flow.shape[0] // 2, 0), result, strict=True):
+        job.flow, job.other, job.result = one.data_ptr(), other.data_ptr(), into.data_ptr()
+        kernel.work("smooth_directions", job)
+        kernel.work("smooth_places", job)
+    del scratch
+    return result
+
+
+def _propagate_by_kernel(kernel: kernels.Kernels, flow: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    height, width = flow.shape[-2:]
+    flow, a, b = flow.contiguous(), kernel.packed(a), kernel.packed(b)
+    result = torch.empty_like(flow)
+    job = kernels.Propagate(
+        height=height,
+        width=width,
+        stride=kernels.row_stride(width),
+        offset=CANDIDATE_OFFSET_PX,
+        keep=1 - MIN_IMPROVEMENT,
+    )
+    scratch = kernel.scratch_for(job)
+    for one, into, frame_a, frame_b in zip(flow, result, a, b, strict=True):
+        between_layers()
+        job.flow, job.result, job.a, job.b = (of.data_ptr() for of in (one, into, frame_a, frame_b))
+        kernel.work("propagate", job)
+    del scratch
+    return result
