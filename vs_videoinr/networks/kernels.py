@@ -32,6 +32,9 @@ ROW_MULTIPLE = 16
 #: The farthest that means for `refine_lucas_kanade` reach, in pixels.
 MAX_MEAN_RADIUS = 30
 
+#: The farthest places that features are compared with, in pixels.
+MAX_CORRELATION_RADIUS = 16
+
 #: Of a `LucasKanade`; the first two are its flow.
 LUCAS_KANADE_PLANES = 15
 
@@ -62,12 +65,18 @@ class WarpBlend(Structure):
     )
 
 
+class Strides(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = tuple((name, c_int64) for name in ("channel", "row", "column"))
+
+
 class PackFrame(Structure):
     """See native/kernels.h."""
 
     _fields_ = (
         *((name, c_void_p) for name in ("picture", "packed")),
-        *((name, c_int64) for name in ("channel", "row", "column")),
+        ("strides", Strides),
         *((name, c_int32) for name in ("height", "width")),
     )
 
@@ -98,6 +107,16 @@ class Decode(Structure):
         *((name, c_int32) for name in ("rows", "columns", "cell_rows", "cell_columns", "continuous_features")),
         *((name, c_int32) for name in ("width", "between_width", "border")),
         *((name, c_float) for name in ("y_unit", "x_unit")),
+    )
+
+
+class Warp(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("image", "flow", "output")),
+        *((name, Strides) for name in ("image_strides", "output_strides")),
+        *((name, c_int32) for name in ("height", "width", "image_height", "image_width", "channels")),
     )
 
 
@@ -138,7 +157,7 @@ class Correlate(Structure):
     """See native/kernels.h."""
 
     _fields_ = (
-        *((name, c_void_p) for name in ("a", "b", "sums", "planes", "correlation", "found", "scratch")),
+        *((name, c_void_p) for name in ("a", "b", "sums", "correlation", "found", "scratch")),
         ("scratch_floats", c_int64),
         *((name, c_int32) for name in ("height", "width", "stride", "channels", "radius")),
         ("sharpness", c_float),
@@ -165,6 +184,8 @@ class Kernels:
         self._pack_frame = library[f"pack_frame_{variant}"]
         self._warp_and_blend.argtypes = POINTER(WarpBlend), ctypes.c_int, ctypes.c_int, ctypes.c_int
         self._pack_frame.argtypes = POINTER(PackFrame), ctypes.c_int
+        self._warp = library[f"warp_{variant}"]
+        self._warp.argtypes, self._warp.restype = (POINTER(Warp), ctypes.c_int), None
         self._decode_flow, self._decode_colours = (library[f"decode_{what}_{variant}"] for what in ("flow", "colours"))
         self._decode_flow.argtypes = self._decode_colours.argtypes = POINTER(Decode), ctypes.c_int
         for function in (self._warp_and_blend, self._pack_frame, self._decode_flow, self._decode_colours):
@@ -189,9 +210,33 @@ class Kernels:
         batch, _, height, width = picture.shape
         packed = picture.new_empty(batch, height + 2 * BORDER, width + 2 * BORDER, 4)
         for one, into in zip(picture, packed, strict=True):
-            job = PackFrame(one.data_ptr(), into.data_ptr(), *one.stride(), height, width)
+            job = PackFrame(one.data_ptr(), into.data_ptr(), Strides(*one.stride()), height, width)
             self._pack_frame(byref(job), threads())
         return packed
+
+    def warp(self, image: Tensor, flow: Tensor) -> Tensor:
+        """Return what sampling.py's `warp` does, bilinear, of an `image` (B, C, H, W) that may be laid out in any way.
+
+        Where channels of a pixel are side by side, so they are in what is returned.
+        """
+        batch, channels, image_height, image_width = image.shape
+        height, width = flow.shape[-2:]
+        output = torch.empty(
+            batch,
+            channels,
+            height,
+            width,
+            memory_format=torch.channels_last if channels > 1 and image.stride(1) == 1 else torch.contiguous_format,
+            device="cpu",
+        )
+        flow = flow.contiguous()
+        for one, way, into in zip(image, flow, output, strict=True):
+            job = Warp(
+                *(one.data_ptr(), way.data_ptr(), into.data_ptr(), Strides(*one.stride()), Strides(*into.stride())),
+                *(height, width, image_height, image_width, channels),
+            )
+            self._warp(byref(job), threads())
+        return output
 
     def scratch_for(self, job: Job) -> Tensor:
         """Give a job what its steps work in; it has to be kept until they are done."""

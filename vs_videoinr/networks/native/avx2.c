@@ -16,6 +16,7 @@
 #include "warp_blend.h"
 #include "siren.h"
 #include "motion.h"
+#include "warp.h"
 #include "correlation.h"
 
 #ifdef __clang__

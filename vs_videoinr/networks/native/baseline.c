@@ -8,4 +8,5 @@
 #include "warp_blend.h"
 #include "siren.h"
 #include "motion.h"
+#include "warp.h"
 #include "correlation.h"

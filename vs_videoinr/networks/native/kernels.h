@@ -8,6 +8,7 @@
  *     warp_blend.h     two frames warped, blended and repaired
  *     siren.h          the decoder of VideoINR
  *     motion.h         flows made exact by what the pictures show
+ *     warp.h           an image fetched from where a flow leads
  *     correlation.h    features compared with those around the same place
  *     vectors.h        what these share
  *     baseline.c       the kernels for every processor of the wheel's platform
@@ -43,6 +44,9 @@
 /* The farthest that means for `refine_lucas_kanade` reach, in pixels. */
 #define MAX_MEAN_RADIUS 30
 
+/* The farthest places that features are compared with, in pixels. */
+#define MAX_CORRELATION_RADIUS 16
+
 /* What an output row or column of a resized picture is made of. */
 typedef struct Resize {
     const int32_t *first; /* of each output row or column: the first that it is made of */
@@ -69,11 +73,16 @@ typedef struct WarpBlend {
     float max_logit;
 } WarpBlend;
 
+/* Numbers from one channel, row or column to the next. */
+typedef struct Strides {
+    int64_t channel, row, column;
+} Strides;
+
 /* A picture that is laid out for sampling. */
 typedef struct PackFrame {
-    const float *picture;         /* (3, height, width) */
-    float *packed;                /* (height + 2 BORDER, width + 2 BORDER, 4) */
-    int64_t channel, row, column; /* of the picture: numbers from one to the next */
+    const float *picture; /* (3, height, width) */
+    float *packed;        /* (height + 2 BORDER, width + 2 BORDER, 4) */
+    Strides from;         /* of the picture */
     int32_t height, width;
 } PackFrame;
 
@@ -122,6 +131,15 @@ typedef struct Decode {
     float y_unit, x_unit;                    /* pixels per unit of `y_start` and `x_start` */
 } Decode;
 
+/* An image fetched from where a flow leads. */
+typedef struct Warp {
+    const float *image; /* (channels, image_height, image_width) */
+    const float *flow;  /* (2, height, width) */
+    float *output;      /* (channels, height, width) */
+    Strides from, to;   /* of the image and of the output */
+    int32_t height, width, image_height, image_width, channels;
+} Warp;
+
 /* A flow between two frames made exact, step by step; see warpinr/flow_refinement.py. */
 typedef struct LucasKanade {
     const float *a, *b; /* packed */
@@ -162,9 +180,8 @@ typedef struct Smooth {
 typedef struct Correlate {
     const float *a, *b; /* (height, width, channels) */
     float *sums;        /* (2 height + 2, channels) */
-    float *planes;      /* 2 height + 1 rows of (channels, stride): of a, of b and one of zeros */
-    float *correlation; /* ((2 radius + 1)^2, height, width) */
-    float *found;       /* (2, height, width) */
+    float *correlation; /* (height, width, (2 radius + 1)^2) */
+    float *found;       /* (height, width, 2) */
     float *scratch;     /* scratch_floats for each thread */
     int64_t scratch_floats;
     int32_t height, width, stride; /* the width and `radius` on either side fit into a stride */

@@ -142,10 +142,10 @@ static void pack_rows(const void *context, int first, int last, int thread) {
     int width = job->width;
     size_t stride = 4 * ((size_t)width + 2 * BORDER);
     for (int row = first; row < last; row++) {
-        const float *from = job->picture + job->row * clamp_int(row - BORDER, 0, job->height - 1);
+        const float *from = job->picture + job->from.row * clamp_int(row - BORDER, 0, job->height - 1);
         float *to = job->packed + stride * (size_t)row, *inside = to + 4 * BORDER;
-        for (int x = 0; x < width; x++, from += job->column)
-            *(Four *)(inside + 4 * x) = (Four){from[0], from[job->channel], from[2 * job->channel], 0};
+        for (int x = 0; x < width; x++, from += job->from.column)
+            *(Four *)(inside + 4 * x) = (Four){from[0], from[job->from.channel], from[2 * job->from.channel], 0};
         Four left = four_at(inside), right = four_at(inside + 4 * (width - 1));
         for (int x = 0; x < BORDER; x++) {
             *(Four *)(to + 4 * x) = left;

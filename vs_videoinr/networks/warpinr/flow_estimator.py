@@ -102,21 +102,19 @@ class FlowStep(nn.Module):
         Both by a kernel (native/correlation.h), where there is one that can.
         """
         kernel = kernels.kernels_for(a, b, self.sharpness)
-        if kernel is None:
+        if kernel is None or self.radius > kernels.MAX_CORRELATION_RADIUS:
             correlation = correlate(a, b, self.radius)
             return correlation, self.match(correlation)
         batch, channels, height, width = a.shape
         a, b = (features.permute(0, 2, 3, 1).contiguous() for features in (a, b))
-        stride = kernels.row_stride(kernels.row_stride(width) + 2 * self.radius)
-        sums, planes = a.new_empty(2 * height + 2, channels), a.new_empty(2 * height + 1, channels, stride)
-        correlation = a.new_empty(batch, (2 * self.radius + 1) ** 2, height, width)
-        found = a.new_empty(batch, FLOW, height, width)
+        sums = a.new_empty(2 * height + 2, channels)
+        correlation = a.new_empty(batch, height, width, (2 * self.radius + 1) ** 2)
+        found = a.new_empty(batch, height, width, FLOW)
         job = kernels.Correlate(
             sums=sums.data_ptr(),
-            planes=planes.data_ptr(),
             height=height,
             width=width,
-            stride=stride,
+            stride=kernels.row_stride(kernels.row_stride(width) + 2 * self.radius),
             channels=channels,
             radius=self.radius,
             sharpness=self.sharpness.item() * CORRELATION_SHARPNESS,
@@ -127,7 +125,7 @@ class FlowStep(nn.Module):
             job.correlation, job.found = correlation[item].data_ptr(), found[item].data_ptr()
             kernel.work("correlate", job)
         del scratch
-        return correlation, found
+        return correlation.permute(0, 3, 1, 2), found.permute(0, 3, 1, 2)
 
     def forward(self, a: Tensor, b: Tensor, flow: Tensor | None, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
         """Both frames' features, flow and state so far (None at the coarsest level) → flow and state of this level."""
@@ -140,6 +138,8 @@ class FlowStep(nn.Module):
         if self.radius:
             correlation, found = self.correlate_and_match(a, b)
             parts += [correlation.to(a.dtype), (found / self.radius).to(a.dtype)]
+        if a.device.type == "cpu":  # in one layout, or their concatenation and all that follows is slow
+            parts = [part.contiguous(memory_format=torch.channels_last) for part in parts]
         x = F.leaky_relu(self.conv1(torch.cat(parts, 1)), LEAKY_SLOPE)
         x = F.leaky_relu(self.conv2(x), LEAKY_SLOPE)
         state = F.leaky_relu(self.conv3(x), LEAKY_SLOPE)
