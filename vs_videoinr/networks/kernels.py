@@ -209,8 +209,8 @@ class Kernels:
         """Return a picture (B, 3, H, W) laid out for sampling: (B, H + 2·BORDER, W + 2·BORDER, 4)."""
         batch, _, height, width = picture.shape
         packed = picture.new_empty(batch, height + 2 * BORDER, width + 2 * BORDER, 4)
-        for one, into in zip(picture, packed, strict=True):
-            job = PackFrame(one.data_ptr(), into.data_ptr(), Strides(*one.stride()), height, width)
+        for item in range(batch):
+            job = PackFrame(_at(picture, item), _at(packed, item), Strides(*picture.stride()[1:]), height, width)
             self._pack_frame(byref(job), threads())
         return packed
 
@@ -230,11 +230,10 @@ class Kernels:
             device="cpu",
         )
         flow = flow.contiguous()
-        for one, way, into in zip(image, flow, output, strict=True):
-            job = Warp(
-                *(one.data_ptr(), way.data_ptr(), into.data_ptr(), Strides(*one.stride()), Strides(*into.stride())),
-                *(height, width, image_height, image_width, channels),
-            )
+        strides = Strides(*image.stride()[1:]), Strides(*output.stride()[1:])
+        sizes = height, width, image_height, image_width, channels
+        for item in range(batch):
+            job = Warp(_at(image, item), _at(flow, item), _at(output, item), *strides, *sizes)
             self._warp(byref(job), threads())
         return output
 
@@ -261,6 +260,11 @@ class Kernels:
 def threads() -> int:
     """Return how many threads kernels work in: as many as torch's operations in this thread."""
     return min(torch.get_num_threads(), _MAX_THREADS)
+
+
+def _at(tensor: Tensor, item: int) -> int:
+    """Return where an item of a batch begins."""
+    return tensor.data_ptr() + item * tensor.stride(0) * tensor.element_size()
 
 
 def row_stride(width: int) -> int:

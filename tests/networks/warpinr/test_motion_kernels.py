@@ -30,17 +30,11 @@ def noise(*shape: int, seed: int) -> Tensor:
 
 def textures(height: int, width: int, count: int, seed: int) -> Tensor:
     """Pictures (count, 3, height, width) with detail of several sizes."""
-    layers = (
-        F.interpolate(noise(count, 3, height // cell + 2, width // cell + 2, seed=seed + cell), size=(height, width))
-        if cell == 1
-        else F.interpolate(
-            noise(count, 3, height // cell + 2, width // cell + 2, seed=seed + cell),
-            size=(height, width),
-            mode="bicubic",
-        )
-        for cell in (1, 4, 13)
-    )
-    return sum(share * layer for share, layer in zip((0.1, 0.4, 0.5), layers, strict=True))  # type: ignore[return-value]
+    picture = torch.zeros(count, 3, height, width)
+    for share, cell in ((0.1, 1), (0.4, 4), (0.5, 13)):
+        coarse = noise(count, 3, height // cell + 2, width // cell + 2, seed=seed + cell)
+        picture += share * F.interpolate(coarse, size=(height, width), mode="bicubic")
+    return picture
 
 
 def pair(height: int, width: int, apart: int = 3) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,8 +43,8 @@ def pair(height: int, width: int, apart: int = 3) -> tuple[Tensor, Tensor, Tenso
     first, second = wide[..., apart:-apart, apart:-apart], wide[..., : -2 * apart, 2 * apart :]
     frames = torch.cat((first, second)).contiguous(memory_format=torch.channels_last)
     truth = torch.tensor([[-apart, apart], [apart, -apart]], dtype=torch.float32).view(2, 2, 1, 1)
-    off = F.interpolate(noise(2, 2, height // 8 + 2, width // 8 + 2, seed=5) - 0.5, size=(height, width), mode="bicubic")
-    return truth + off, frames, frames.roll(1, 0)
+    off = noise(2, 2, height // 8 + 2, width // 8 + 2, seed=5) - 0.5
+    return truth + F.interpolate(off, size=(height, width), mode="bicubic"), frames, frames.roll(1, 0)
 
 
 @pytest.fixture(params=kernels.available(), ids=lambda kernel: kernel.variant)
@@ -67,9 +61,8 @@ def by_torch(monkeypatch: pytest.MonkeyPatch, work: Callable[[], Tensor]) -> Ten
         return work()
 
 
-def works(height: int, width: int) -> dict[str, Callable[[], Tensor]]:
+def works(flow: Tensor, frames: Tensor, other: Tensor) -> dict[str, Callable[[], Tensor]]:
     """Everything that a flow goes through, by its name."""
-    flow, frames, other = pair(height, width)
     return {
         "propagate": lambda: propagate_neighbour_flow(flow, frames, other),
         "refine": lambda: refine_lucas_kanade(flow, frames, other, 3, 3e-3),
@@ -173,20 +166,36 @@ def test_an_image_is_fetched_from_where_a_flow_leads(channels: int, monkeypatch:
         image = noise(2, channels, *image_size, seed=1)
         flow = (noise(2, 2, *size, seed=2) - 0.5) * 20
         for layout in (torch.channels_last, torch.contiguous_format):
+            laid = image.contiguous(memory_format=layout)
 
-            def fetch(laid: Tensor = image.contiguous(memory_format=layout), flow: Tensor = flow) -> Tensor:
+            def fetch(laid: Tensor = laid, flow: Tensor = flow) -> Tensor:
                 return warp(laid, flow)
 
             torch.testing.assert_close(fetch(), by_torch(monkeypatch, fetch), rtol=0, atol=2e-5)
 
 
-def test_work_can_be_abandoned_between_steps() -> None:
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize(("name", "steps"), [("propagate", 2), ("refine", 6)])
+def test_work_can_be_abandoned_between_steps(name: str, steps: int) -> None:
+    calls: list[int] = []
+
+    def check() -> None:
+        calls.append(1)
+        if len(calls) == steps:
+            raise InterruptedError
+
+    with checked(check), pytest.raises(InterruptedError):
+        works(*pair(20, 30))[name]()
+    assert len(calls) == steps
+
+
+def test_what_is_learned_from_is_torchs() -> None:
+    """Gradients pass by a refinement, and through a correlation, whether there are kernels or not."""
     flow, frames, other = pair(20, 30)
-    for work, steps in (
-        (lambda: refine_lucas_kanade(flow, frames, other, 3, 3e-3), 6),
-        (lambda: propagate_neighbour_flow(flow, frames, other), 2),
-    ):
-        calls = []
-        with checked(lambda calls=calls: calls.append(1)):  # type: ignore[misc]
-            work()
-        assert len(calls) == steps
+    flow.requires_grad_()
+    for name, work in works(flow, frames, other).items():
+        (gradient,) = torch.autograd.grad(work().sum(), flow)
+        assert torch.equal(gradient, torch.ones_like(flow)), name
+    step = FlowStep(3, 8, 2, coarsest=True)
+    found = step.correlate_and_match(frames, other)[1]
+    assert torch.autograd.grad(found.square().sum(), step.sharpness)[0].abs() > 0

@@ -41,8 +41,8 @@ static void mean_features(const Correlate *job) {
     }
 }
 
-/* Lay a row out by channels, (channels, stride), without what all features have in common and of length one. `left` zeros
- * are before it, and more behind. `tile` is scratch for PIXELS pixels. */
+/* Lay a row out by channels, (channels, stride), without what all features have in common and of length one. `left`
+ * zeros are before it, and more behind. `tile` is scratch for PIXELS pixels. */
 static void normalise_row(const Correlate *job, float *to, float *tile, int row, int left) {
     int channels = job->channels, width = job->width, stride = job->stride;
     const float *from = features_row(job, row);

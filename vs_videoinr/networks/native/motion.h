@@ -1,6 +1,6 @@
-/* A flow made exact by what two frames show, by rows: see warpinr/flow_refinement.py, whose functions are these kernels'
- * twins. Rows go through all that needs no others than those near by while they are in the cache. What is made of a row
- * depends on nothing but the frames, however rows are shared among threads. Included once per variant. */
+/* A flow made exact by what two frames show, by rows: see warpinr/flow_refinement.py, whose functions are these
+ * kernels' twins. Rows go through all that needs no others than those near by while they are in the cache. What is made
+ * of a row depends on nothing but the frames, however rows are shared among threads. Included once per variant. */
 
 /* Places that are sampled together. */
 enum { CHUNK = 64 };
@@ -148,8 +148,9 @@ static void sample_row(float *to, size_t plane, const float *frame, int height, 
                 right += weight * *(const Eight *)(from + 8);
             }
             const float *weight = across_weights + i;
-            *(Four *)(colours + 4 * i) = (weight[0] * first_half(left) + weight[CHUNK] * second_half(left)) +
-                                         (weight[2 * CHUNK] * first_half(right) + weight[3 * CHUNK] * second_half(right));
+            *(Four *)(colours + 4 * i) =
+                (weight[0] * first_half(left) + weight[CHUNK] * second_half(left)) +
+                (weight[2 * CHUNK] * first_half(right) + weight[3 * CHUNK] * second_half(right));
         }
         for (int i = 0; i < some; i++)
             for (size_t c = 0; c < 3; c++)
@@ -443,7 +444,8 @@ static void propagate_rows(const void *context, int first, int last, int thread)
                     x[i] = (float)i + candidates[n][i];
                     y[i] = (float)next + candidates[n][wide + i];
                 }
-                misfit_row(misfits + (next % 5 * CANDIDATES + n) * stride, picture, job->b, height, width, x, y, stride);
+                misfit_row(misfits + (next % 5 * CANDIDATES + n) * stride, picture, job->b, height, width, x, y,
+                           stride);
             }
         }
         for (int candidate = 0; candidate < CANDIDATES; candidate++) {
@@ -495,7 +497,8 @@ static void smooth_directions_rows(const void *context, int first, int last, int
             float along, down, x = flow_x[i], y = flow_y[i];
             int left = floor_of(clamp_float((float)i + x, 0, (float)(width - 1)), &along);
             int above = floor_of(clamp_float((float)row + y, 0, (float)(height - 1)), &down);
-            size_t upper = (size_t)above * (size_t)width, lower = (size_t)smaller(above + 1, height - 1) * (size_t)width;
+            size_t upper = (size_t)above * (size_t)width,
+                   lower = (size_t)smaller(above + 1, height - 1) * (size_t)width;
             int right = smaller(left + 1, width - 1);
             float other[2];
             for (size_t c = 0; c < 2; c++) {

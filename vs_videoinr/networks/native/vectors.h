@@ -1,5 +1,5 @@
-/* Vectors and small functions that the kernels share. Included once per variant, with LANES: how many numbers a vector of
- * the processor holds. */
+/* Vectors and small functions that the kernels share. Included once per variant, with LANES: how many numbers a vector
+ * of the processor holds. */
 
 #include <string.h>
 
