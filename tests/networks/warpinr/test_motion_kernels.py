@@ -81,7 +81,7 @@ def test_a_flow_is_made_as_exact_by_the_kernels(size: tuple[int, int], monkeypat
     In small pictures, much of whose motion leads out of them, there are many such places.
     """
     flow, frames, other = pair(*size)
-    for name, work in works(*size).items():
+    for name, work in works(flow, frames, other).items():
         found, expected = work(), by_torch(monkeypatch, work)
         if size == SIZES[-1] and name != "refine most":
             assert (expected - flow).abs().mean() > 5e-3, name
