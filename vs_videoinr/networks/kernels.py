@@ -15,15 +15,28 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 #: What of native/kernels.h this module speaks.
-VERSION = 1
+VERSION = 2
 
 #: Pixels around a packed frame that repeat its border.
 BORDER = 5
 
 #: Of a table of Lanczos's weights.
 LANCZOS_STEPS = 256
+
+#: Rows of planes that kernels work in are as many numbers long as the next multiple of this.
+ROW_MULTIPLE = 16
+
+#: The farthest that means for `refine_lucas_kanade` reach, in pixels.
+MAX_MEAN_RADIUS = 30
+
+#: The farthest places that features are compared with, in pixels.
+MAX_CORRELATION_RADIUS = 16
+
+#: Of a `LucasKanade`; the first two are its flow.
+LUCAS_KANADE_PLANES = 15
 
 _MAX_THREADS = 64
 
@@ -52,10 +65,102 @@ class WarpBlend(Structure):
     )
 
 
+class Strides(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = tuple((name, c_int64) for name in ("channel", "row", "column"))
+
+
 class PackFrame(Structure):
     """See native/kernels.h."""
 
-    _fields_ = (("picture", c_void_p), ("packed", c_void_p), ("height", c_int32), ("width", c_int32))
+    _fields_ = (
+        *((name, c_void_p) for name in ("picture", "packed")),
+        ("strides", Strides),
+        *((name, c_int32) for name in ("height", "width")),
+    )
+
+
+class Layer(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (("weights", c_void_p), ("bias", c_void_p), ("inputs", c_int32), ("outputs", c_int32))
+
+
+class Siren(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (("layers", POINTER(Layer)), ("count", c_int32), ("inputs", c_int32))
+
+
+class Decode(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (
+        *((name, Siren) for name in ("spatial", "temporal", "colour")),
+        *((name, Layer) for name in ("temporal_continuous", "colour_continuous")),
+        *((name, c_void_p) for name in ("spatial_table", "y_term", "x_term", "temporal_table", "temporal_bias")),
+        *((name, c_void_p) for name in ("colour_table", "colour_bias", "y_position", "x_position")),
+        *((name, c_void_p) for name in ("y_start", "x_start", "y_cell", "x_cell")),
+        *((name, c_void_p) for name in ("continuous", "flow", "rgb", "scratch")),
+        *((name, c_int64) for name in ("scratch_floats", "first_pixel", "last_pixel")),
+        *((name, c_int32) for name in ("rows", "columns", "cell_rows", "cell_columns", "continuous_features")),
+        *((name, c_int32) for name in ("width", "between_width", "border")),
+        *((name, c_float) for name in ("y_unit", "x_unit")),
+    )
+
+
+class Warp(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("image", "flow", "output")),
+        *((name, Strides) for name in ("image_strides", "output_strides")),
+        *((name, c_int32) for name in ("height", "width", "image_height", "image_width", "channels")),
+    )
+
+
+class LucasKanade(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("a", "b", "planes", "scratch")),
+        ("scratch_floats", c_int64),
+        *((name, c_int32) for name in ("height", "width", "stride", "radius")),
+        ("damping", c_float),
+    )
+
+
+class Smooth(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("flow", "other", "between", "result", "scratch")),
+        ("scratch_floats", c_int64),
+        *((name, c_int32) for name in ("height", "width", "stride")),
+        *((name, c_float) for name in ("both_ways", "near_by")),
+    )
+
+
+class Correlate(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("a", "b", "sums", "correlation", "found", "scratch")),
+        ("scratch_floats", c_int64),
+        *((name, c_int32) for name in ("height", "width", "stride", "channels", "radius")),
+        ("sharpness", c_float),
+    )
+
+
+Job = LucasKanade | Smooth | Correlate
+
+#: What jobs are worked on by, and in which steps.
+_JOBS: dict[type[Job], tuple[str, ...]] = {
+    LucasKanade: ("lucas_kanade", "lucas_kanade_start", "lucas_kanade_solve", "lucas_kanade_accept"),
+    Smooth: ("smooth", "smooth_directions", "smooth_places"),
+    Correlate: ("correlate", "correlate"),
+}
 
 
 class Kernels:
@@ -67,15 +172,77 @@ class Kernels:
         self._pack_frame = library[f"pack_frame_{variant}"]
         self._warp_and_blend.argtypes = POINTER(WarpBlend), ctypes.c_int, ctypes.c_int, ctypes.c_int
         self._pack_frame.argtypes = POINTER(PackFrame), ctypes.c_int
-        self._warp_and_blend.restype = self._pack_frame.restype = None
+        self._warp = library[f"warp_{variant}"]
+        self._warp.argtypes, self._warp.restype = (POINTER(Warp), ctypes.c_int), None
+        self._decode_flow, self._decode_colours = (library[f"decode_{what}_{variant}"] for what in ("flow", "colours"))
+        self._decode_flow.argtypes = self._decode_colours.argtypes = POINTER(Decode), ctypes.c_int
+        for function in (self._warp_and_blend, self._pack_frame, self._decode_flow, self._decode_colours):
+            function.restype = None
+        self._steps, self._scratch_floats = {}, {}
+        for job, (name, *steps) in _JOBS.items():
+            self._scratch_floats[job] = library[f"{name}_scratch_{variant}"]
+            self._scratch_floats[job].argtypes, self._scratch_floats[job].restype = (POINTER(job),), c_int64
+            for step in steps:
+                self._steps[step] = library[f"{step}_{variant}"]
+                self._steps[step].argtypes, self._steps[step].restype = (POINTER(job), ctypes.c_int), None
+        #: Numbers in a vector of the processor, and pixels that go through a decoder's layers together.
+        self.lanes: int = library[f"lanes_{variant}"]()
+        self.tile: int = library[f"tile_{variant}"]()
 
     def warp_and_blend(self, job: WarpBlend, first: int, last: int) -> None:
         """Make rows of the window from `first` to before `last`."""
         self._warp_and_blend(byref(job), first, last, threads())
 
-    def pack_frame(self, job: PackFrame) -> None:
-        """Lay a picture out for sampling."""
-        self._pack_frame(byref(job), threads())
+    def packed(self, picture: Tensor) -> Tensor:
+        """Return a picture (B, 3, H, W) laid out for sampling: (B, H + 2·BORDER, W + 2·BORDER, 4)."""
+        batch, _, height, width = picture.shape
+        packed = picture.new_empty(batch, height + 2 * BORDER, width + 2 * BORDER, 4)
+        for item in range(batch):
+            job = PackFrame(_at(picture, item), _at(packed, item), Strides(*picture.stride()[1:]), height, width)
+            self._pack_frame(byref(job), threads())
+        return packed
+
+    def warp(self, image: Tensor, flow: Tensor) -> Tensor:
+        """Return what sampling.py's `warp` does, bilinear, of an `image` (B, C, H, W) that may be laid out in any way.
+
+        Where channels of a pixel are side by side, so they are in what is returned.
+        """
+        batch, channels, image_height, image_width = image.shape
+        height, width = flow.shape[-2:]
+        output = torch.empty(
+            batch,
+            channels,
+            height,
+            width,
+            memory_format=torch.channels_last if channels > 1 and image.stride(1) == 1 else torch.contiguous_format,
+            device="cpu",
+        )
+        flow = flow.contiguous()
+        strides = Strides(*image.stride()[1:]), Strides(*output.stride()[1:])
+        sizes = height, width, image_height, image_width, channels
+        for item in range(batch):
+            job = Warp(_at(image, item), _at(flow, item), _at(output, item), *strides, *sizes)
+            self._warp(byref(job), threads())
+        return output
+
+    def scratch_for(self, job: Job) -> Tensor:
+        """Give a job what its steps work in; it has to be kept until they are done."""
+        job.scratch_floats = self._scratch_floats[type(job)](byref(job))
+        scratch = torch.empty(threads(), job.scratch_floats, device="cpu")
+        job.scratch = scratch.data_ptr()
+        return scratch
+
+    def work(self, step: str, job: Job) -> None:
+        """Do a step of a job; see native/kernels.h."""
+        self._steps[step](byref(job), threads())
+
+    def decode_flow(self, job: Decode) -> None:
+        """Make the continuous feature and the flow of a job's pixels."""
+        self._decode_flow(byref(job), threads())
+
+    def decode_colours(self, job: Decode) -> None:
+        """Make the colours of a job's pixels, once the flow is known everywhere."""
+        self._decode_colours(byref(job), threads())
 
 
 def threads() -> int:
@@ -83,10 +250,22 @@ def threads() -> int:
     return min(torch.get_num_threads(), _MAX_THREADS)
 
 
+def _at(tensor: Tensor, item: int) -> int:
+    """Return where an item of a batch begins."""
+    return tensor.data_ptr() + item * tensor.stride(0) * tensor.element_size()
+
+
+def row_stride(width: int) -> int:
+    """Return how many numbers a row of `width` takes in planes that kernels work in."""
+    return -(-width // ROW_MULTIPLE) * ROW_MULTIPLE
+
+
 def kernels_for(*tensors: Tensor) -> Kernels | None:
     """Return the kernels if they can work on these tensors, or None: PyTorch is to do it then."""
     wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    plain = all(type(one) is Tensor and one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors)
+    plain = all(
+        type(one) in (Tensor, Parameter) and one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors
+    )
     return best() if plain and not wanted else None
 
 

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vs_videoinr.networks import kernels
+
 #: Of Lanczos's kernel, in pixels.
 LANCZOS_RADIUS = 3
 
@@ -81,7 +83,13 @@ def lanczos(distance: Tensor) -> Tensor:
 
 
 def warp(image: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
-    """Fetch (B, C, h, w) `image` from where `flow` (B, 2, h, w) leads."""
+    """Fetch (B, C, h, w) `image` from where `flow` (B, 2, h, w) leads.
+
+    If bilinear, by a kernel in C (native/warp.h) where there is one that can.
+    """
+    kernel = kernels.kernels_for(image, flow) if mode == "bilinear" else None
+    if kernel is not None:
+        return kernel.warp(image, flow)
     height, width = flow.shape[-2:]
     return sample_at(image, pixel_grid(height, width, flow) + flow, mode)
 

@@ -60,12 +60,7 @@ def sampled_frame(picture: Tensor) -> SampledFrame:
     kernel = kernels.kernels_for(picture)
     if kernel is None:
         return SampledFrame(picture)
-    picture = picture.contiguous()
-    batch, _, height, width = picture.shape
-    border = kernels.BORDER
-    packed = picture.new_empty(batch, height + 2 * border, width + 2 * border, 4)
-    for one, into in zip(picture, packed, strict=True):
-        kernel.pack_frame(kernels.PackFrame(one.data_ptr(), into.data_ptr(), height, width))
+    packed, border = kernel.packed(picture), kernels.BORDER
     return SampledFrame(packed[:, border:-border, border:-border, :3].permute(0, 3, 1, 2), packed)
 
 

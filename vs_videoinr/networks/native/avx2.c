@@ -11,7 +11,13 @@
 #endif
 
 #define VARIANT(name) name##_avx2
+#define LANES 8
+#include "vectors.h"
 #include "warp_blend.h"
+#include "siren.h"
+#include "motion.h"
+#include "warp.h"
+#include "correlation.h"
 
 #ifdef __clang__
 #pragma clang attribute pop

@@ -3,4 +3,10 @@
 #include "kernels.h"
 
 #define VARIANT(name) name##_baseline
+#define LANES 4
+#include "vectors.h"
 #include "warp_blend.h"
+#include "siren.h"
+#include "motion.h"
+#include "warp.h"
+#include "correlation.h"

@@ -6,6 +6,11 @@
  *
  *     rows.c           threads that share the rows of a picture
  *     warp_blend.h     two frames warped, blended and repaired
+ *     siren.h          the decoder of VideoINR
+ *     motion.h         flows made exact by what the pictures show
+ *     warp.h           an image fetched from where a flow leads
+ *     correlation.h    features compared with those around the same place
+ *     vectors.h        what these share
  *     baseline.c       the kernels for every processor of the wheel's platform
  *     avx2.c           the same for those of x86-64 that have AVX2 and FMA
  *
@@ -19,7 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERNELS_VERSION 1
+#define KERNELS_VERSION 2
 
 #ifdef _WIN32
 #define EXPORT __declspec(dllexport)
@@ -32,6 +37,15 @@
 
 /* Entries of a table of Lanczos's weights: a pixel's distance is divided into so many. */
 #define LANCZOS_STEPS 256
+
+/* Rows of planes that kernels make for themselves are as many numbers long as the next multiple of this. */
+#define ROW_MULTIPLE 16
+
+/* The farthest that means for `refine_lucas_kanade` reach, in pixels. */
+#define MAX_MEAN_RADIUS 30
+
+/* The farthest places that features are compared with, in pixels. */
+#define MAX_CORRELATION_RADIUS 16
 
 /* What an output row or column of a resized picture is made of. */
 typedef struct Resize {
@@ -59,12 +73,109 @@ typedef struct WarpBlend {
     float max_logit;
 } WarpBlend;
 
+/* Numbers from one channel, row or column to the next. */
+typedef struct Strides {
+    int64_t channel, row, column;
+} Strides;
+
 /* A picture that is laid out for sampling. */
 typedef struct PackFrame {
     const float *picture; /* (3, height, width) */
     float *packed;        /* (height + 2 BORDER, width + 2 BORDER, 4) */
+    Strides from;         /* of the picture */
     int32_t height, width;
 } PackFrame;
+
+/* A linear layer. Its weights stand in panels of as many outputs as two vectors hold, or one, if that is enough for all:
+ * (panels, inputs, outputs of a panel). What goes into a sine is in half turns. */
+typedef struct Layer {
+    const float *weights;
+    const float *bias; /* (outputs) */
+    int32_t inputs;
+    int32_t outputs; /* as many as all panels have */
+} Layer;
+
+/* The layers of a SIREN behind the first, whose outputs are the `inputs`. */
+typedef struct Siren {
+    const Layer *layers;
+    int32_t count;
+    int32_t inputs;
+} Siren;
+
+/* A picture that VideoINR's decoder makes of the low-resolution maps of a pair. See networks/videoinr/field.py, which
+ * has the same names. */
+typedef struct Decode {
+    Siren spatial, temporal, colour;
+    Layer temporal_continuous, colour_continuous;
+    const float *spatial_table;              /* (cells, spatial.inputs) */
+    const float *y_term, *x_term;            /* (rows, spatial.inputs), (columns, spatial.inputs) */
+    const float *temporal_table;             /* (cells, temporal.inputs) */
+    const float *temporal_bias;              /* (temporal.inputs), with the time's term */
+    const float *colour_table;               /* (2, cells, colour.inputs) */
+    const float *colour_bias;                /* (colour.inputs), with the time's term */
+    const float *y_position, *x_position;    /* of rows and columns among the cells */
+    const float *y_start, *x_start;          /* of rows and columns, before the flow moves them */
+    const int32_t *y_cell, *x_cell;          /* nearest to rows and columns */
+    float *continuous;                       /* (rows * columns, continuous_features) */
+    float *flow;                             /* (rows * columns, 4) */
+    float *rgb;                              /* (3, rows * columns) */
+    float *scratch;                          /* scratch_floats for each thread: (tile, 2 width + between_width) */
+    int64_t scratch_floats;
+    int64_t first_pixel, last_pixel;         /* that are made, to before the last */
+    int32_t rows, columns;                   /* of the picture */
+    int32_t cell_rows, cell_columns;         /* of the low-resolution maps */
+    int32_t continuous_features;
+    int32_t width;                           /* of the widest layer */
+    int32_t between_width;                   /* twice the continuous features */
+    int32_t border;                          /* whether the outermost cells go on for ever; else all is zero outside */
+    float y_unit, x_unit;                    /* pixels per unit of `y_start` and `x_start` */
+} Decode;
+
+/* An image fetched from where a flow leads. */
+typedef struct Warp {
+    const float *image; /* (channels, image_height, image_width) */
+    const float *flow;  /* (2, height, width) */
+    float *output;      /* (channels, height, width) */
+    Strides from, to;   /* of the image and of the output */
+    int32_t height, width, image_height, image_width, channels;
+} Warp;
+
+/* A flow between two frames made exact, step by step; see warpinr/flow_refinement.py. */
+typedef struct LucasKanade {
+    const float *a, *b; /* packed */
+    float *planes;      /* (LUCAS_KANADE_PLANES, height, stride); the first two are the flow */
+    float *scratch;     /* scratch_floats for each thread */
+    int64_t scratch_floats;
+    int32_t height, width, stride;
+    int32_t radius;
+    float damping;
+} LucasKanade;
+
+#define LUCAS_KANADE_PLANES 15
+
+/* A flow and the one of the other direction, and places near by, averaged. */
+typedef struct Smooth {
+    const float *flow, *other; /* (2, height, width) */
+    float *between;            /* (2, height, stride): both directions' mean */
+    float *result;             /* (2, height, width) */
+    float *scratch;            /* scratch_floats for each thread */
+    int64_t scratch_floats;
+    int32_t height, width, stride;
+    float both_ways, near_by; /* pixels, squared: what is closer is the same motion */
+} Smooth;
+
+/* Features compared with those around the same place, and the displacement that this suggests. */
+typedef struct Correlate {
+    const float *a, *b; /* (height, width, channels) */
+    float *sums;        /* (2 height + 2, channels) */
+    float *correlation; /* (height, width, (2 radius + 1)^2) */
+    float *found;       /* (height, width, 2) */
+    float *scratch;     /* scratch_floats for each thread */
+    int64_t scratch_floats;
+    int32_t height, width, stride; /* the width and `radius` on either side fit into a stride */
+    int32_t channels, radius;
+    float sharpness;
+} Correlate;
 
 /* Work on rows from `first` to before `last`; `thread` is a number from 0. */
 typedef void RowWork(const void *context, int first, int last, int thread);

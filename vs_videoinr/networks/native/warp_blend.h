@@ -1,53 +1,6 @@
 /* Two frames warped, blended and repaired, row by row in one pass: flow and fusion are brought to the frames' size on
  * the way, and of a pixel's surroundings all colours of a row are one vector. Included once per variant. */
 
-#include <string.h>
-
-typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
-typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
-typedef float Sixteen __attribute__((vector_size(64), aligned(4), may_alias));
-
-/* Rows that a thread takes at a time. */
-enum { BLOCK = 8 };
-
-static inline Four four_at(const float *place) {
-    return *(const Four *)place;
-}
-
-static inline int clamp_int(int value, int low, int high) {
-    return value < low ? low : value > high ? high : value;
-}
-
-/* NaN becomes `low`. */
-static inline float clamp_float(float value, float low, float high) {
-    value = value > low ? value : low;
-    return value < high ? value : high;
-}
-
-/* The largest whole number up to a small `value`; what is left of it goes to `rest`. */
-static inline int floor_of(float value, float *rest) {
-    int whole = (int)value;
-    whole -= (float)whole > value;
-    *rest = value - (float)whole;
-    return whole;
-}
-
-/* e to the power of something from -80 to 80, to a few units in the last place. */
-static inline float exponential(float x) {
-    float scaled = x * 1.44269504f;
-    float whole = scaled + 12582912.0f; /* 1.5 * 2^23: rounds to a whole number */
-    int32_t bits;
-    memcpy(&bits, &whole, sizeof bits);
-    whole -= 12582912.0f;
-    float r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f; /* log(2), in two parts */
-    float p =
-        1 + r * (1 + r * (0.5f + r * (0.166666672f + r * (4.16665763e-2f + r * (8.33345205e-3f + r * 1.39e-3f)))));
-    int32_t power = (int32_t)((uint32_t)(bits + 127) << 23);
-    float two_to;
-    memcpy(&two_to, &power, sizeof two_to);
-    return p * two_to;
-}
-
 /* What a row (columns of the window, 4) of a map is, resized. `line` is scratch for a row of the map itself. */
 static void resize_row(float *row, float *line, const float *map, const Resize *rows, const Resize *columns, int y,
                        int left, int count) {
@@ -187,12 +140,12 @@ static void pack_rows(const void *context, int first, int last, int thread) {
     const PackFrame *job = context;
     (void)thread;
     int width = job->width;
-    size_t stride = 4 * ((size_t)width + 2 * BORDER), plane = (size_t)job->height * (size_t)width;
+    size_t stride = 4 * ((size_t)width + 2 * BORDER);
     for (int row = first; row < last; row++) {
-        const float *from = job->picture + (size_t)width * (size_t)clamp_int(row - BORDER, 0, job->height - 1);
+        const float *from = job->picture + job->from.row * clamp_int(row - BORDER, 0, job->height - 1);
         float *to = job->packed + stride * (size_t)row, *inside = to + 4 * BORDER;
-        for (int x = 0; x < width; x++)
-            *(Four *)(inside + 4 * x) = (Four){from[x], from[plane + (size_t)x], from[2 * plane + (size_t)x], 0};
+        for (int x = 0; x < width; x++, from += job->from.column)
+            *(Four *)(inside + 4 * x) = (Four){from[0], from[job->from.channel], from[2 * job->from.channel], 0};
         Four left = four_at(inside), right = four_at(inside + 4 * (width - 1));
         for (int x = 0; x < BORDER; x++) {
             *(Four *)(to + 4 * x) = left;

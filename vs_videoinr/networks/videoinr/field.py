@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vs_videoinr.networks import kernels
 from vs_videoinr.networks.base import VideoField, checked_query
 from vs_videoinr.networks.videoinr.coordinates import (
     Padding,
@@ -27,12 +28,16 @@ from vs_videoinr.networks.videoinr.coordinates import (
     warp,
     warp_axis,
 )
+from vs_videoinr.networks.videoinr.kernel_decoder import HALF_TURN, KernelDecoder
 from vs_videoinr.networks.videoinr.siren import Siren, affine
 
 #: Output pixels evaluated at a time. On a CPU the widest activations of a chunk stay in the cache; on a GPU a chunk
 #: fills the machine. The largest moment is two activations of the widest layer and the taps of the third stage: at the
 #: published size 2 · 256 · 4 bytes and some 900 more: 3 KB per chunk pixel in float32, as measured.
 CHUNK_PIXELS = {"cpu": 8192, "cuda": 1 << 18}
+
+#: The same for the kernel, which holds little: work can be abandoned between them.
+KERNEL_PIXELS = 1 << 15
 
 _Check = Callable[[], None]
 
@@ -64,25 +69,27 @@ class VideoINRField(VideoField):
     chunk_pixels: int
 
     def __init__(self, feature_map: Tensor, frames: Tensor, sirens: Sirens, grid: str, padding: Padding) -> None:
-        self.chunk_pixels = CHUNK_PIXELS.get(feature_map.device.type, CHUNK_PIXELS["cpu"])
         self._cells = (feature_map.shape[2], feature_map.shape[3])
         self._grid, self._padding = grid, padding
         maps = torch.cat((feature_map, frames), dim=1).flatten(2).transpose(1, 2)  # (B, h·w, 3C + 6)
         features, values = feature_map.shape[1], maps.shape[2]
-        self._spatial, self._temporal, self._colour = (siren.rest() for siren in sirens)
+        # Without a kernel all layers are PyTorch's.
+        kernel = kernels.kernels_for(feature_map, frames, *(p for siren in sirens for p in siren.parameters()))
+        unit = 1.0 if kernel is None else HALF_TURN
+        self.chunk_pixels = CHUNK_PIXELS.get(feature_map.device.type, CHUNK_PIXELS["cpu"])
 
-        weight, bias = sirens.spatial.first_layer()  # columns: maps, y, x, t
+        weight, bias = sirens.spatial.layers(unit)[0]  # columns: maps, y, x, t
         self._spatial_table = maps @ weight[:, :values].t()
         self._spatial_y, self._spatial_x, self._spatial_t = weight[:, values:].t().unbind()
         self._spatial_bias = bias
 
         continuous = sirens.spatial.outputs
-        weight, bias = sirens.temporal.first_layer()  # columns: continuous feature, maps, t
+        weight, bias = sirens.temporal.layers(unit)[0]  # columns: continuous feature, maps, t
         self._temporal_continuous = weight[:, :continuous].contiguous()
         self._temporal_table = maps @ weight[:, continuous:-1].t()
         self._temporal_t, self._temporal_bias = weight[:, -1], bias
 
-        weight, bias = sirens.colour.first_layer()
+        weight, bias = sirens.colour.layers(unit)[0]
         # Columns: continuous feature at both ends, feature maps at both, frames at both, t.
         self._colour_continuous = [part.contiguous() for part in weight[:, : 2 * continuous].chunk(2, dim=1)]
         ends_features = weight[:, 2 * continuous : 2 * (continuous + features)].chunk(2, dim=1)
@@ -92,11 +99,18 @@ class VideoINRField(VideoField):
         )
         self._colour_t, self._colour_bias = weight[:, -1], bias
 
+        self._rests = [siren.rest() for siren in sirens] if kernel is None else []
+        self._kernel: KernelDecoder | None = None
+        if kernel is not None:
+            self.chunk_pixels = KERNEL_PIXELS
+            both = torch.cat(self._colour_continuous, dim=1)
+            self._kernel = KernelDecoder(kernel, sirens, self._temporal_continuous, both)
+
     def nbytes(self) -> int:
         """Bytes of the projected maps and of the weights prepared for sampling them."""
         tables = (self._spatial_table, self._temporal_table, self._colour_table)
-        rests = (self._spatial, self._temporal, self._colour)
-        return sum(table.nbytes for table in tables) + sum(rest.nbytes() for rest in rests)
+        layers = [*self._rests] if self._kernel is None else [self._kernel]
+        return sum(table.nbytes for table in tables) + sum(part.nbytes() for part in layers)
 
     def sample(self, t: float, size: tuple[int, int], *, check: _Check | None = None) -> Tensor:
         """Return the frame at time `t` as float32 (B, 3, height, width) for `size` (height, width)."""
@@ -141,6 +155,15 @@ class VideoINRField(VideoField):
 
         continuous: Tensor | None = None
         flow = torch.empty(batch, pixels, 4, device=device)
+        if self._kernel is not None:
+            continuous = table.new_empty(batch, pixels, self._temporal_continuous.shape[1])
+            shared = {"y_term": y_term, "x_term": x_term, "y_position": y_position, "x_position": x_position}
+            shared |= {"y_cell": y_cell.int(), "x_cell": x_cell.int(), "temporal_bias": temporal_bias}
+            for item in range(batch):
+                own = {"spatial_table": table[item], "temporal_table": self._temporal_table[item]}
+                own |= {"continuous": continuous[item], "flow": flow[item]}
+                self._kernel.decode_flow(self._chunks(pixels, check), shared | own, **self._shape(size))
+            return continuous, flow
         for chunk in self._chunks(pixels, check):
             y, x = self._rows_and_columns(chunk, size[1], device)
             nearest = y_cell[y] * self._cells[1] + x_cell[x]
@@ -148,10 +171,10 @@ class VideoINRField(VideoField):
             weights = weights.to(dtype)
             lattice_term = y_term[y].add_(x_term[x])
             for item in range(batch):
-                feature = self._spatial(self._spatial_table[item].index_select(0, nearest).add_(lattice_term))
+                feature = self._rests[0](self._spatial_table[item].index_select(0, nearest).add_(lattice_term))
                 hidden = affine(feature, self._temporal_continuous, temporal_bias)
                 hidden.add_(_interpolate(self._temporal_table[item], taps, weights))
-                flow[item, chunk] = self._temporal(hidden).float()
+                flow[item, chunk] = self._rests[1](hidden).float()
                 if continuous is None:
                     continuous = feature.new_empty(batch, pixels, feature.shape[1])
                 continuous[item, chunk] = feature
@@ -175,6 +198,12 @@ class VideoINRField(VideoField):
         x_start, x_unit = warp_axis(size[1], self._grid)
         y_start, x_start = y_start.to(device), x_start.to(device)
         bias = self._colour_bias + t * self._colour_t
+        if self._kernel is not None:
+            tensors = {"y_start": y_start, "x_start": x_start, "colour_table": table, "colour_bias": bias}
+            tensors |= {"continuous": continuous, "flow": flow, "rgb": rgb}
+            numbers = {"y_unit": y_unit, "x_unit": x_unit, **self._shape(size)}
+            self._kernel.decode_colours(self._chunks(size[0] * size[1], check), tensors, **numbers)
+            return
         for chunk in self._chunks(size[0] * size[1], check):
             y, x = self._rows_and_columns(chunk, size[1], device)
             fine, coarse = [], []
@@ -193,7 +222,12 @@ class VideoINRField(VideoField):
             hidden = _interpolate(table, taps, weights.to(dtype)).add_(bias)
             for (taps, weights), weight in zip(fine, self._colour_continuous, strict=True):
                 hidden.add_(affine(_interpolate(continuous, taps, weights.to(dtype)), weight, None))
-            rgb[:, chunk] = self._colour(hidden).t().float()
+            rgb[:, chunk] = self._rests[2](hidden).t().float()
+
+    def _shape(self, size: tuple[int, int]) -> dict[str, int]:
+        """What the kernel is told of the picture and the maps."""
+        names = ("rows", "columns", "cell_rows", "cell_columns", "border")
+        return dict(zip(names, (*size, *self._cells, int(self._padding == "border")), strict=True))
 
     @staticmethod
     def _rows_and_columns(chunk: slice, width: int, device: torch.device) -> tuple[Tensor, Tensor]:

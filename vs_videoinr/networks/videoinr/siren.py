@@ -53,22 +53,24 @@ class Siren(nn.Module):
         y: Tensor = self.net(x)
         return y
 
-    def first_layer(self) -> tuple[Tensor, Tensor]:
-        """Return weight (hidden, inputs) and bias (hidden,) of the first layer, times omega."""
-        layer = self.net[0]
-        assert isinstance(layer, SineLayer)
-        return layer.linear.weight * layer.omega, layer.linear.bias * layer.omega
+    def layers(self, unit: float = 1.0) -> list[tuple[Tensor, Tensor]]:
+        """Return weight (outputs, inputs) and bias (outputs,) of every layer, those of sine layers times omega.
 
-    def rest(self) -> SirenRest:
-        """Return everything after the first layer's linear part, ready for repeated evaluation."""
+        What goes into the sines is in units of `unit` radians.
+        """
         layers = []
-        for layer in self.net[1:]:
+        for layer in self.net:
             if isinstance(layer, SineLayer):
-                layers.append((layer.linear.weight * layer.omega, layer.linear.bias * layer.omega))
+                scale = layer.omega / unit
+                layers.append((layer.linear.weight * scale, layer.linear.bias * scale))
             else:
                 assert isinstance(layer, nn.Linear)
                 layers.append((layer.weight, layer.bias))
-        return SirenRest(layers)
+        return layers
+
+    def rest(self) -> SirenRest:
+        """Return everything after the first layer's linear part, ready for repeated evaluation."""
+        return SirenRest(self.layers()[1:])
 
 
 class SirenRest:

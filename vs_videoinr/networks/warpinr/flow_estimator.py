@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vs_videoinr.networks import kernels
 from vs_videoinr.networks.sampling import warp
 from vs_videoinr.networks.warpinr.blocks import (
     FLOW,
@@ -95,6 +96,37 @@ class FlowStep(nn.Module):
         chance = (correlation.float() * self.sharpness.float() * CORRELATION_SHARPNESS).softmax(1)
         return torch.einsum("bkhw,kc->bchw", chance, torch.stack((x.flatten(), y.flatten()), 1))
 
+    def correlate_and_match(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the correlation of two frames' features (B, C, h, w), and what `match` makes of it.
+
+        Both by a kernel (native/correlation.h), where there is one that can.
+        """
+        kernel = kernels.kernels_for(a, b, self.sharpness)
+        if kernel is None or self.radius > kernels.MAX_CORRELATION_RADIUS:
+            correlation = correlate(a, b, self.radius)
+            return correlation, self.match(correlation)
+        batch, channels, height, width = a.shape
+        a, b = (features.permute(0, 2, 3, 1).contiguous() for features in (a, b))
+        sums = a.new_empty(2 * height + 2, channels)
+        correlation = a.new_empty(batch, height, width, (2 * self.radius + 1) ** 2)
+        found = a.new_empty(batch, height, width, FLOW)
+        job = kernels.Correlate(
+            sums=sums.data_ptr(),
+            height=height,
+            width=width,
+            stride=kernels.row_stride(kernels.row_stride(width) + 2 * self.radius),
+            channels=channels,
+            radius=self.radius,
+            sharpness=self.sharpness.item() * CORRELATION_SHARPNESS,
+        )
+        scratch = kernel.scratch_for(job)
+        for item in range(batch):
+            job.a, job.b = a[item].data_ptr(), b[item].data_ptr()
+            job.correlation, job.found = correlation[item].data_ptr(), found[item].data_ptr()
+            kernel.work("correlate", job)
+        del scratch
+        return correlation.permute(0, 3, 1, 2), found.permute(0, 3, 1, 2)
+
     def forward(self, a: Tensor, b: Tensor, flow: Tensor | None, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
         """Both frames' features, flow and state so far (None at the coarsest level) → flow and state of this level."""
         if flow is None or hidden is None:
@@ -104,9 +136,10 @@ class FlowStep(nn.Module):
             parts = [a, b, (flow / FLOW_SCALE_PX).to(a.dtype), hidden]
         found = None
         if self.radius:
-            correlation = correlate(a, b, self.radius)
-            found = self.match(correlation)
+            correlation, found = self.correlate_and_match(a, b)
             parts += [correlation.to(a.dtype), (found / self.radius).to(a.dtype)]
+        if a.device.type == "cpu":  # in one layout, or their concatenation and all that follows is slow
+            parts = [part.contiguous(memory_format=torch.channels_last) for part in parts]
         x = F.leaky_relu(self.conv1(torch.cat(parts, 1)), LEAKY_SLOPE)
         x = F.leaky_relu(self.conv2(x), LEAKY_SLOPE)
         state = F.leaky_relu(self.conv3(x), LEAKY_SLOPE)

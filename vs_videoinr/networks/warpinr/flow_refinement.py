@@ -2,6 +2,7 @@
 
 Flow is in pixels of the grid it lives on, channels (x, y). All functions take flows and images of pairs in both
 directions, (2B, …): frame 0 → 1 in the first half of the batch, frame 1 → 0 in the second; the gradient passes by them.
+Where they can, kernels in C do the work (native/motion.h), to the same result but for rounding.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vs_videoinr.networks import kernels
 from vs_videoinr.networks.cancellation import between_layers
 from vs_videoinr.networks.sampling import warp
 
+STEPS = 3  # that refine a flow
 SAME_MOTION_BOTH_WAYS_PX = 0.5  # both directions' estimates of one motion differ by less
 SAME_MOTION_NEARBY_PX = 0.2  # estimates of places near by do
 
@@ -53,11 +56,14 @@ def refine_lucas_kanade(flow: Tensor, a: Tensor, b: Tensor, radius: int, damping
         radius: Pixels.
         damping: Added to the squares of slopes: how much contrast a step needs.
     """
+    kernel = kernels.kernels_for(flow, a, b)
+    if kernel is not None and radius <= kernels.MAX_MEAN_RADIUS:
+        return _refine_by_kernel(kernel, flow, a, b, radius, damping)
     with torch.no_grad():
         better = flow
         a, b = a.float(), b.float()
         slopes_a, warped = _slopes(a), warp(b, flow, "bicubic")
-        for _ in range(3):
+        for _ in range(STEPS):
             between_layers()
             error = a - warped
             x, y = ((one + other) / 2 for one, other in zip(slopes_a, _slopes(warped), strict=True))
@@ -81,6 +87,9 @@ def smooth_consistent_flow(flow: Tensor) -> Tensor:
     its neighbours: their mean errs less. Where they differ by more than noise would, they are of different things, and
     stay as they are.
     """
+    kernel = kernels.kernels_for(flow)
+    if kernel is not None:
+        return _smooth_by_kernel(kernel, flow)
     with torch.no_grad():
         smooth = flow
         other = -warp(smooth.roll(flow.shape[0] // 2, 0), smooth)
@@ -93,3 +102,51 @@ def smooth_consistent_flow(flow: Tensor) -> Tensor:
 def _closer_than(a: Tensor, b: Tensor, distance_px: float) -> Tensor:
     """Where two flows (B, 2, h, w) differ by less: (B, 1, h, w) bool."""
     return (a - b).square().sum(1, keepdim=True) < distance_px**2
+
+
+def _refine_by_kernel(
+    kernel: kernels.Kernels, flow: Tensor, a: Tensor, b: Tensor, radius: int, damping: float
+) -> Tensor:
+    height, width = flow.shape[-2:]
+    stride = kernels.row_stride(width)
+    a, b = kernel.packed(a), kernel.packed(b)
+    planes = flow.new_empty(kernels.LUCAS_KANADE_PLANES, height, stride)
+    job = kernels.LucasKanade(
+        planes=planes.data_ptr(), height=height, width=width, stride=stride, radius=radius, damping=damping
+    )
+    scratch = kernel.scratch_for(job)
+    result = torch.empty_like(flow, memory_format=torch.contiguous_format)
+    for one, into, frame_a, frame_b in zip(flow, result, a, b, strict=True):
+        job.a, job.b = frame_a.data_ptr(), frame_b.data_ptr()
+        planes[:2, :, width:] = 0
+        planes[:2, :, :width] = one
+        kernel.work("lucas_kanade_start", job)
+        for _ in range(STEPS):
+            between_layers()
+            kernel.work("lucas_kanade_solve", job)
+            kernel.work("lucas_kanade_accept", job)
+        into.copy_(planes[:2, :, :width])
+    del scratch
+    return result
+
+
+def _smooth_by_kernel(kernel: kernels.Kernels, flow: Tensor) -> Tensor:
+    height, width = flow.shape[-2:]
+    stride = kernels.row_stride(width)
+    flow = flow.contiguous()
+    between, result = flow.new_empty(2, height, stride), torch.empty_like(flow)
+    job = kernels.Smooth(
+        between=between.data_ptr(),
+        height=height,
+        width=width,
+        stride=stride,
+        both_ways=SAME_MOTION_BOTH_WAYS_PX**2,
+        near_by=SAME_MOTION_NEARBY_PX**2,
+    )
+    scratch = kernel.scratch_for(job)
+    for one, other, into in zip(flow, flow.roll(flow.shape[0] // 2, 0), result, strict=True):
+        job.flow, job.other, job.result = one.data_ptr(), other.data_ptr(), into.data_ptr()
+        kernel.work("smooth_directions", job)
+        kernel.work("smooth_places", job)
+    del scratch
+    return result
