@@ -1,4 +1,4 @@
-"""Two frames warped, blended and repaired: the kernel and its twin in PyTorch make the same picture of anything."""
+"""Two frames warped and blended: the kernel and its twin in PyTorch make the same picture of anything."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from vs_videoinr.networks.warp_blend import sampled_frame, warp_and_blend
 
 needs_kernels = pytest.mark.skipif(not kernels.available(), reason="this build has no kernels")
 
-#: Sizes of the picture, the flow and the fusion.
+#: Sizes of the picture and the flow.
 SIZES = [
-    ((48, 70), (24, 35), (48, 70)),
-    ((47, 33), (12, 9), (24, 18)),
-    ((24, 18), (24, 18), (48, 36)),
-    ((5, 7), (9, 13), (3, 2)),
-    ((90, 1), (3, 1), (6, 2)),
-    ((1, 90), (1, 3), (2, 6)),
-    ((1, 1), (1, 1), (2, 2)),
-    ((3, 2), (1, 5), (1, 1)),
+    ((48, 70), (24, 35)),
+    ((47, 33), (12, 9)),
+    ((24, 18), (24, 18)),
+    ((5, 7), (9, 13)),
+    ((90, 1), (3, 1)),
+    ((1, 90), (1, 3)),
+    ((1, 1), (1, 1)),
+    ((3, 2), (1, 5)),
 ]
 
 
@@ -30,14 +30,11 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def parts(
-    size: tuple[int, int], low: tuple[int, int], fusion: tuple[int, int], far: float, batch: int = 1
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Two frames, a flow that leads `far` at most, and how they are put together."""
+def parts(size: tuple[int, int], low: tuple[int, int], far: float, batch: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    """Two frames, and a flow that leads `far` at most."""
     frames = noise(2, batch, 3, *size, seed=1)
     flow = (noise(batch, 4, *low, seed=2) * 2 - 1) * far
-    fine = (noise(batch, 4, *fusion, seed=3) * 2 - 1) * torch.tensor([20.0, 0.2, 0.2, 0.2]).view(1, 4, 1, 1)
-    return frames[0], frames[1], flow, fine
+    return frames[0], frames[1], flow
 
 
 @pytest.fixture(params=kernels.available(), ids=lambda kernel: kernel.variant)
@@ -58,20 +55,19 @@ def by_torch(monkeypatch: pytest.MonkeyPatch, work: Callable[[], Tensor]) -> Ten
 @pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("far", [0.0, 1.5, 30.0, 1e9])
 @pytest.mark.parametrize("large", [True, False])
-@pytest.mark.parametrize(("size", "low", "fusion"), SIZES)
+@pytest.mark.parametrize(("size", "low"), SIZES)
 def test_the_kernel_does_what_torch_does(
     size: tuple[int, int],
     low: tuple[int, int],
-    fusion: tuple[int, int],
     large: bool,
     far: float,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    first, second, flow, fine = parts(size, low, fusion, far, batch=2)
+    first, second, flow = parts(size, low, far, batch=2)
     for t in (0.5, 1e-4, 0.9):
 
         def work(t: float = t) -> Tensor:
-            return warp_and_blend(sampled_frame(first), sampled_frame(second), flow, fine, t, large=large)
+            return warp_and_blend(sampled_frame(first), sampled_frame(second), flow, t, large=large)
 
         # Noise is as steep as pictures and flows can be, and torch's positions are not exact.
         torch.testing.assert_close(work(), by_torch(monkeypatch, work), rtol=0, atol=2e-4 + 2e-5 * min(far, 100))
@@ -81,36 +77,23 @@ def test_the_kernel_does_what_torch_does(
 @pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("large", [True, False])
 def test_flow_that_is_no_number_does_not_crash(large: bool) -> None:
-    first, second, flow, fine = parts((20, 30), (10, 15), (20, 30), 2.0)
+    first, second, flow = parts((20, 30), (10, 15), 2.0)
     for broken in (float("nan"), float("inf"), -float("inf"), 3e38):
         flow[..., 3:5, 4:9] = broken
-        fine[..., 1, 1] = broken
-        out = warp_and_blend(sampled_frame(first), sampled_frame(second), flow, fine, 0.5, large=large)
+        out = warp_and_blend(sampled_frame(first), sampled_frame(second), flow, 0.5, large=large)
         assert out[..., 16:, 22:].isfinite().all()
 
 
 @needs_kernels
-@pytest.mark.parametrize("window", [(0, 0, 1, 1), (7, 11, 20, 30), (39, 0, 1, 60), (0, 59, 40, 1)])
-@pytest.mark.parametrize("large", [True, False])
-def test_a_window_is_the_same_part_of_the_whole(window: tuple[int, int, int, int], large: bool) -> None:
-    first, second, flow, fine = parts((40, 60), (20, 30), (40, 60), 5.0)
-    frames = sampled_frame(first), sampled_frame(second)
-    whole = warp_and_blend(*frames, flow, fine, 0.3, large=large)
-    top, left, height, width = window
-    part = warp_and_blend(*frames, flow, fine, 0.3, large=large, window=window)
-    assert torch.equal(part, whole[..., top : top + height, left : left + width])
-
-
-@needs_kernels
 def test_threads_and_bands_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second, flow, fine = parts((61, 40), (30, 20), (60, 40), 5.0)
+    first, second, flow = parts((61, 40), (30, 20), 5.0)
     frames = sampled_frame(first), sampled_frame(second)
-    whole = warp_and_blend(*frames, flow, fine, 0.3, large=False)
+    whole = warp_and_blend(*frames, flow, 0.3, large=False)
     for threads in (1, 2, 7, 500):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         for pixels in (1, 100, 1 << 18):
             monkeypatch.setattr(warp_blend, "KERNEL_PIXELS", pixels)
-            assert torch.equal(warp_and_blend(*frames, flow, fine, 0.3, large=False), whole)
+            assert torch.equal(warp_and_blend(*frames, flow, 0.3, large=False), whole)
 
 
 @pytest.mark.parametrize("by_kernel", [pytest.param(True, marks=needs_kernels), False])
@@ -120,7 +103,7 @@ def test_work_can_be_abandoned_between_bands(by_kernel: bool, monkeypatch: pytes
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(warp_blend, "CHUNK_PIXELS", 480)
     monkeypatch.setattr(warp_blend, "KERNEL_PIXELS", 240)
-    first, second, flow, fine = parts((40, 48), (20, 24), (40, 48), 1.0)
+    first, second, flow = parts((40, 48), (20, 24), 1.0)
     calls = []
 
     def check() -> None:
@@ -130,10 +113,10 @@ def test_work_can_be_abandoned_between_bands(by_kernel: bool, monkeypatch: pytes
 
     frames = sampled_frame(first), sampled_frame(second)
     with pytest.raises(InterruptedError):
-        warp_and_blend(*frames, flow, fine, 0.5, large=True, check=check)
+        warp_and_blend(*frames, flow, 0.5, large=True, check=check)
     assert len(calls) == 3
     calls[:] = [1] * 10
-    warp_and_blend(*frames, flow, fine, 0.5, large=True, check=check)
+    warp_and_blend(*frames, flow, 0.5, large=True, check=check)
     assert len(calls) == 14
 
 
@@ -148,10 +131,10 @@ def test_a_frame_is_laid_out_whatever_its_memory_looks_like() -> None:
 
 def test_gradients_and_other_numbers_are_torchs() -> None:
     """What is learned from, and what is in double precision, gets the picture that it would get without kernels."""
-    first, second, flow, fine = parts((20, 30), (10, 15), (20, 30), 1.0)
-    plain = warp_and_blend(sampled_frame(first), sampled_frame(second), flow, fine, 0.5, large=True)
+    first, second, flow = parts((20, 30), (10, 15), 1.0)
+    plain = warp_and_blend(sampled_frame(first), sampled_frame(second), flow, 0.5, large=True)
     flow.requires_grad_()
-    out = warp_and_blend(sampled_frame(first), sampled_frame(second), flow, fine, 0.5, large=True)
+    out = warp_and_blend(sampled_frame(first), sampled_frame(second), flow, 0.5, large=True)
     out.sum().backward()  # type: ignore[no-untyped-call]
     assert flow.grad is not None
     assert flow.grad.isfinite().all()

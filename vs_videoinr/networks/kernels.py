@@ -43,25 +43,15 @@ _MAX_THREADS = 64
 _NAME = "libvideoinr_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 
-class Resize(Structure):
-    """See native/kernels.h."""
-
-    _fields_ = (("first", c_void_p), ("weights", c_void_p), ("taps", c_int32), ("inputs", c_int32))
-
-
 class WarpBlend(Structure):
     """See native/kernels.h."""
 
     _fields_ = (
         ("frames", c_void_p * 2),
-        *((name, c_void_p) for name in ("flow", "fine", "output", "scratch", "lanczos")),
-        ("fine_rows", Resize),
-        ("fine_columns", Resize),
+        *((name, c_void_p) for name in ("flow", "output", "scratch", "lanczos")),
         ("scratch_floats", c_int64),
-        *((name, c_int32) for name in ("height", "width", "flow_height", "flow_width", "top", "left", "rows")),
-        ("columns", c_int32),
-        ("odds", c_float),
-        ("max_logit", c_float),
+        *((name, c_int32) for name in ("height", "width", "flow_height", "flow_width")),
+        ("t", c_float),
     )
 
 
@@ -190,7 +180,7 @@ class Kernels:
         self.tile: int = library[f"tile_{variant}"]()
 
     def warp_and_blend(self, job: WarpBlend, first: int, last: int) -> None:
-        """Make rows of the window from `first` to before `last`."""
+        """Make rows from `first` to before `last`."""
         self._warp_and_blend(byref(job), first, last, threads())
 
     def packed(self, picture: Tensor) -> Tensor:

@@ -5,7 +5,7 @@
  * that does the same work wherever this library cannot.
  *
  *     rows.c           threads that share the rows of a picture
- *     warp_blend.h     two frames warped, blended and repaired
+ *     warp_blend.h     two frames warped and blended
  *     siren.h          the decoder of VideoINR
  *     motion.h         flows made exact by what the pictures show
  *     warp.h           an image fetched from where a flow leads
@@ -47,30 +47,18 @@
 /* The farthest places that features are compared with, in pixels. */
 #define MAX_CORRELATION_RADIUS 16
 
-/* What an output row or column of a resized picture is made of. */
-typedef struct Resize {
-    const int32_t *first; /* of each output row or column: the first that it is made of */
-    const float *weights; /* (output, taps) */
-    int32_t taps;
-    int32_t inputs;
-} Resize;
-
-/* Two frames, warped, blended and repaired. Vectors of four are flows (x, y to frame 0; x, y to frame 1), colours (R,
- * G, B and nothing), or how colours are put together (occlusion logit; R, G, B of the repair). */
+/* Two frames, warped and blended. Vectors of four are flows (x, y to frame 0; x, y to frame 1) or colours (R, G, B and
+ * nothing). */
 typedef struct WarpBlend {
-    const float *frames[2];         /* packed, see pack_frame: the first pixel of their borders */
-    const float *flow;              /* (flow_height, flow_width, 4), in its own pixels */
-    const float *fine;              /* (fine_rows.inputs, fine_columns.inputs, 4) */
-    float *output;                  /* (3, rows, columns): the window */
-    float *scratch;                 /* scratch_floats for each thread */
-    const float *lanczos;           /* (LANCZOS_STEPS + 1, 8): weights of six pixels; NULL for bicubic sampling */
-    Resize fine_rows, fine_columns; /* to the frames' size */
+    const float *frames[2]; /* packed, see pack_frame: the first pixel of their borders */
+    const float *flow;      /* (flow_height, flow_width, 4), in its own pixels */
+    float *output;          /* (3, height, width) */
+    float *scratch;         /* scratch_floats for each thread */
+    const float *lanczos;   /* (LANCZOS_STEPS + 1, 8): weights of six pixels; NULL for bicubic sampling */
     int64_t scratch_floats;
     int32_t height, width; /* of the frames */
     int32_t flow_height, flow_width;
-    int32_t top, left, rows, columns; /* of the window */
-    float odds;                       /* of frame 1 against frame 0 where the logit is 0 */
-    float max_logit;
+    float t; /* the share of frame 1 */
 } WarpBlend;
 
 /* Numbers from one channel, row or column to the next. */

@@ -155,33 +155,6 @@ static void sample_row(float *to, size_t plane, const float *frame, int height, 
     }
 }
 
-/* Sums of three colours' differences between a row of a packed frame and another at a row of places, bilinear. */
-static void misfit_row(float *to, const float *row, const float *frame, int height, int width, const float *x,
-                       const float *y, int count) {
-    size_t stride = 4 * ((size_t)width + 2 * BORDER);
-    int32_t pixel[CHUNK];
-    float along[CHUNK], down[CHUNK], differences[4 * CHUNK];
-    for (int start = 0; start < count; start += CHUNK) {
-        int some = smaller(CHUNK, count - start);
-        locate(pixel, along, down, x + start, y + start, some, width + 2 * BORDER, inside_linear, width, height);
-        /* Behind the end of a row of pixels there are those of the border, or of the next one. */
-        int last = smaller(some, width - start);
-        for (int i = 0; i < last; i++) {
-            const float *from = frame + 4 * (size_t)pixel[i];
-            Eight upper = *(const Eight *)from, lower = *(const Eight *)(from + stride);
-            upper += down[i] * (lower - upper);
-            Four left = first_half(upper), right = second_half(upper);
-            *(Four *)(differences + 4 * i) = four_at(row + 4 * (start + i)) - (left + along[i] * (right - left));
-        }
-        for (int i = 0; i < last; i++) {
-            const float *colour = differences + 4 * i;
-            to[start + i] = __builtin_fabsf(colour[0]) + __builtin_fabsf(colour[1]) + __builtin_fabsf(colour[2]);
-        }
-        for (int i = last; i < some; i++)
-            to[start + i] = 0;
-    }
-}
-
 /* The planes of LucasKanade: images of three colours, flows, sums of squared differences. */
 enum { FLOW = 0, PICTURE = 2, WARPED = 5, TRIED = 8, CANDIDATE = 11, BEFORE = 13, AFTER = 14 };
 

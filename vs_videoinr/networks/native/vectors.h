@@ -36,22 +36,6 @@ static inline int floor_of(float value, float *rest) {
     return whole;
 }
 
-/* e to the power of something from -80 to 80, to a few units in the last place. */
-static inline float exponential(float x) {
-    float scaled = x * 1.44269504f;
-    float whole = scaled + 12582912.0f; /* 1.5 * 2^23: rounds to a whole number */
-    int32_t bits;
-    memcpy(&bits, &whole, sizeof bits);
-    whole -= 12582912.0f;
-    float r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f; /* log(2), in two parts */
-    float p =
-        1 + r * (1 + r * (0.5f + r * (0.166666672f + r * (4.16665763e-2f + r * (8.33345205e-3f + r * 1.39e-3f)))));
-    int32_t power = (int32_t)((uint32_t)(bits + 127) << 23);
-    float two_to;
-    memcpy(&two_to, &power, sizeof two_to);
-    return p * two_to;
-}
-
 INLINE Lanes lanes_at(const float *place) {
     return *(const Lanes *)place;
 }

@@ -1,28 +1,5 @@
-/* Two frames warped, blended and repaired, row by row in one pass: flow and fusion are brought to the frames' size on
- * the way, and of a pixel's surroundings all colours of a row are one vector. Included once per variant. */
-
-/* What a row (columns of the window, 4) of a map is, resized. `line` is scratch for a row of the map itself. */
-static void resize_row(float *row, float *line, const float *map, const Resize *rows, const Resize *columns, int y,
-                       int left, int count) {
-    int width = columns->inputs;
-    const float *vertical = rows->weights + (size_t)y * (size_t)rows->taps;
-    const float *source = map + 4 * (size_t)width * (size_t)rows->first[y];
-    for (int i = 0; i < 4 * width; i++)
-        line[i] = vertical[0] * source[i];
-    for (int tap = 1; tap < rows->taps; tap++) {
-        source += 4 * (size_t)width;
-        for (int i = 0; i < 4 * width; i++)
-            line[i] += vertical[tap] * source[i];
-    }
-    for (int x = 0; x < count; x++) {
-        const float *horizontal = columns->weights + (size_t)(left + x) * (size_t)columns->taps;
-        const float *from = line + 4 * (size_t)columns->first[left + x];
-        Four sum = horizontal[0] * four_at(from);
-        for (int tap = 1; tap < columns->taps; tap++)
-            sum += horizontal[tap] * four_at(from + 4 * tap);
-        *(Four *)(row + 4 * x) = sum;
-    }
-}
+/* Two frames warped and blended, row by row in one pass: the flow is brought to the frames' size on the way, and of a
+ * pixel's surroundings all colours of a row are one vector. Included once per variant. */
 
 /* A row of the flow in the frames' pixels, bilinear. */
 static void flow_row(float *row, float *line, const WarpBlend *job, int y) {
@@ -36,8 +13,8 @@ static void flow_row(float *row, float *line, const WarpBlend *job, int y) {
     for (int i = 0; i < 4 * width; i++)
         line[i] = upper[i] + down * (lower[i] - upper[i]);
     Four pixels = {1 / shrink_x, 1 / shrink_y, 1 / shrink_x, 1 / shrink_y};
-    for (int x = 0; x < job->columns; x++) {
-        at = clamp_float(((float)(job->left + x) + 0.5f) * shrink_x - 0.5f, 0, (float)(width - 1));
+    for (int x = 0; x < job->width; x++) {
+        at = clamp_float(((float)x + 0.5f) * shrink_x - 0.5f, 0, (float)(width - 1));
         int first = floor_of(at, &along), second = clamp_int(first + 1, 0, width - 1);
         Four here = four_at(line + 4 * first), next = four_at(line + 4 * second);
         *(Four *)(row + 4 * x) = (here + along * (next - here)) * pixels;
@@ -100,38 +77,31 @@ static inline Four sample_lanczos(const float *frame, size_t stride, const float
 
 static void warp_and_blend_rows(const void *context, int first, int last, int thread) {
     const WarpBlend *job = context;
-    size_t columns = (size_t)job->columns, plane = columns * (size_t)job->rows;
-    size_t stride = 4 * ((size_t)job->width + 2 * BORDER);
-    float *flow = job->scratch + (size_t)job->scratch_floats * (size_t)thread;
-    float *fine = flow + 4 * columns, *share = fine + 4 * columns, *line = share + columns;
+    size_t columns = (size_t)job->width, plane = columns * (size_t)job->height;
+    size_t stride = 4 * (columns + 2 * BORDER);
+    float *flow = job->scratch + (size_t)job->scratch_floats * (size_t)thread, *line = flow + 4 * columns;
     /* Farther outside everything is of the border's colour. */
     float most_x = (float)(job->width + 1), most_y = (float)(job->height + 1);
     for (int row = first; row < last; row++) {
-        int y = job->top + row;
-        flow_row(flow, line, job, y);
-        resize_row(fine, line, job->fine, &job->fine_rows, &job->fine_columns, y, job->left, job->columns);
-        for (size_t x = 0; x < columns; x++) {
-            float odds = exponential(clamp_float(fine[4 * x], -job->max_logit, job->max_logit)) * job->odds;
-            share[x] = odds / (1 + odds);
-        }
+        flow_row(flow, line, job, row);
         float *output = job->output + columns * (size_t)row;
         for (size_t x = 0; x < columns; x++) {
             Four colours[2];
             for (int n = 0; n < 2; n++) {
-                float at_x = clamp_float((float)(job->left + (int)x) + flow[4 * x + 2 * (size_t)n], -2, most_x);
-                float at_y = clamp_float((float)y + flow[4 * x + 2 * (size_t)n + 1], -2, most_y);
+                float at_x = clamp_float((float)x + flow[4 * x + 2 * (size_t)n], -2, most_x);
+                float at_y = clamp_float((float)row + flow[4 * x + 2 * (size_t)n + 1], -2, most_y);
                 colours[n] = job->lanczos ? sample_lanczos(job->frames[n], stride, job->lanczos, at_x, at_y)
                                           : sample_bicubic(job->frames[n], stride, at_x, at_y);
             }
-            Four blended = colours[0] + share[x] * (colours[1] - colours[0]);
-            output[x] = blended[0] + fine[4 * x + 1];
-            output[plane + x] = blended[1] + fine[4 * x + 2];
-            output[2 * plane + x] = blended[2] + fine[4 * x + 3];
+            Four blended = colours[0] + job->t * (colours[1] - colours[0]);
+            output[x] = blended[0];
+            output[plane + x] = blended[1];
+            output[2 * plane + x] = blended[2];
         }
     }
 }
 
-/* Make rows of the window from `first` to before `last`. */
+/* Make rows from `first` to before `last`. */
 EXPORT void VARIANT(warp_and_blend)(const WarpBlend *job, int first, int last, int threads) {
     run_rows(warp_and_blend_rows, job, first, last, BLOCK, threads);
 }

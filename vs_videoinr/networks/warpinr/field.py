@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vs_videoinr.networks.base import VideoField, checked_query
-from vs_videoinr.networks.warp_blend import SampledFrame, flow_in_window, is_large, sampled_frame, warp_and_blend
+from vs_videoinr.networks.warp_blend import SampledFrame, enlarge_flow, is_large, sampled_frame, warp_and_blend
 from vs_videoinr.networks.warpinr.fusion import accelerations, flows_at
 from vs_videoinr.networks.warpinr.neighbours import Neighbour
 from vs_videoinr.networks.warpinr.pair_motion import EnlargedFrame, PairMotion
@@ -61,15 +61,14 @@ class WarpField(VideoField):
         check()
         frame1 = self._enlarged(1, size)
         flow, own = self._flows_at(t), self._motion.frame0.shape
-        nothing = flow.new_zeros(len(flow), 4, 1, 1)
-        return warp_and_blend(frame0, frame1, flow, nothing, t, large=is_large(size, (own[-2], own[-1])), check=check)
+        return warp_and_blend(frame0, frame1, flow, t, large=is_large(size, (own[-2], own[-1])), check=check)
 
     def motion(self, t: float, size: tuple[int, int], *, check: Check | None = None) -> Tensor:
         """See `VideoField.motion`."""
         t, size = checked_query(t, size)
         if check is not None:
             check()
-        return flow_in_window(self._flows_at(t), size, (0, 0, *size))
+        return enlarge_flow(self._flows_at(t), size)
 
     def _flows_at(self, t: float) -> Tensor:
         # What goes past the network is led along the motion of the frame that was sampled just now.
