@@ -22,7 +22,7 @@ fi
 
 ruff check .
 ruff format --check .
-clang-format --dry-run -Werror vs_videoinr/plugin/native/*.[ch]
+clang-format --dry-run -Werror vs_videoinr/*/native/*.[ch]
 mypy
 # A process per core: every test is one thread of many small calls.
 pytest -n auto --dist worksteal "$@"

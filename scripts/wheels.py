@@ -31,6 +31,10 @@ from scripts import ROOT
 FOLDER = "vapoursynth/plugins/videoinr"
 ENTRY = "VapourSynthPluginInit2"
 
+#: The networks' kernels, and what they are called: each once per variant, of which only x86-64 has a second one.
+KERNELS = "vs_videoinr/networks/libvideoinr_kernels"
+FUNCTIONS = ("decode_colours", "decode_flow", "lanes", "pack_frame", "tile", "warp_and_blend")
+
 #: The oldest systems that the wheels' tags promise to get by with.
 OLDEST = {"glibc": (2, 17), "Windows": (10,), "macOS": (11, 0)}
 
@@ -140,21 +144,32 @@ def describe(file: Path) -> str:
     with zipfile.ZipFile(file) as wheel, tempfile.TemporaryDirectory() as temporary:
         names = wheel.namelist()
         inside = sorted(name for name in names if name.startswith(f"{FOLDER}/"))
-        libraries = [name for name in inside if not name.endswith("manifest.vs")]
-        expect(file, "files beside the library", inside, [*libraries[:1], f"{FOLDER}/manifest.vs"])
-        stem = Path(libraries[0]).stem
+        plugins = [name for name in inside if not name.endswith("manifest.vs")]
+        kernels = [name for name in names if name.startswith(KERNELS)]
+        expect(file, "files beside the library", inside, [*plugins[:1], f"{FOLDER}/manifest.vs"])
+        stem = Path(plugins[0]).stem
         expect(file, "manifest", wheel.read(f"{FOLDER}/manifest.vs"), f"[VapourSynth Manifest V1]\n{stem}\n".encode())
+        expect(file, "the kernels", kernels, [KERNELS + Path(plugins[0]).suffix])
         (about,) = (name for name in names if name.endswith(".dist-info/WHEEL"))
         tags = re.findall(r"^Tag: (.+)$", wheel.read(about).decode(), re.MULTILINE)
         expect(file, "tag", tags, [f"py3-none-{platform}"])
-        library = read_library(Path(wheel.extract(libraries[0], temporary)))
-    expect(file, "exported symbols", library.exports, [ENTRY])
-    expect(file, "processor", library.machine, ZIG_TARGETS[platform].split("-")[0])
-    strangers = [name for name in library.imports if not _OF_THE_SYSTEM.fullmatch(name)]
-    expect(file, "libraries that are not the system's", strangers, [])
-    expect(file, "the oldest system", max(library.oldest, OLDEST[library.system]), OLDEST[library.system])
-    needs = f"{library.system} {'.'.join(map(str, library.oldest))}"
-    return f"{start}  {needs:12}  exports {', '.join(library.exports)}, imports {', '.join(library.imports)}"
+        plugin, kernel = (read_library(Path(wheel.extract(name, temporary))) for name in (plugins[0], kernels[0]))
+    expect(file, "exported symbols", plugin.exports, [ENTRY])
+    expect(file, "exported kernels", sorted(kernel.exports), kernel_exports(kernel.machine))
+    for library in (plugin, kernel):
+        expect(file, "processor", library.machine, ZIG_TARGETS[platform].split("-")[0])
+        strangers = [name for name in library.imports if not _OF_THE_SYSTEM.fullmatch(name)]
+        expect(file, "libraries that are not the system's", strangers, [])
+        expect(file, "the oldest system", max(library.oldest, OLDEST[library.system]), OLDEST[library.system])
+    needs = f"{plugin.system} {'.'.join(map(str, max(plugin.oldest, kernel.oldest)))}"
+    imports = sorted({*plugin.imports, *kernel.imports})
+    return f"{start}  {needs:12}  exports {ENTRY} and {len(kernel.exports)} kernels, imports {', '.join(imports)}"
+
+
+def kernel_exports(machine: str) -> list[str]:
+    """Return what the library of the kernels exports for a processor, sorted."""
+    variants = ("baseline", "avx2") if machine == "x86_64" else ("baseline",)
+    return sorted(["kernels_version", *(f"{name}_{variant}" for name in FUNCTIONS for variant in variants)])
 
 
 _OF_THE_SYSTEM = re.compile(

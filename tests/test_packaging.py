@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 import vapoursynth as vs
 
+from vs_videoinr import networks
+from vs_videoinr.networks import kernels
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(vs.__file__).parent / "plugins" / "videoinr"
 
@@ -74,10 +77,20 @@ def test_the_library_stays_mapped_and_links_nothing_of_python() -> None:
     assert not any("python" in name for name in library.imports)
 
 
+@pytest.mark.skipif(sys.platform == "win32" and not kernels.available(), reason="MSVC, which has no vectors, built it")
+def test_the_kernels_are_beside_the_networks() -> None:
+    (path,) = Path(networks.__file__).parent.glob("libvideoinr_kernels.*")
+    library = wheels.read_library(path)
+    assert sorted(library.exports) == wheels.kernel_exports(library.machine)
+    assert kernels.available()
+
+
 def test_it_compiles_without_a_warning(tmp_path: Path) -> None:
     done = build(tmp_path, CFLAGS="-Werror -Wpedantic")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "vapoursynth" / "plugins" / "videoinr" / "manifest.vs").is_file()
+    made = [*(tmp_path / "vs_videoinr" / "networks").glob("libvideoinr_kernels.*")]
+    assert len(made) == bool(kernels.available())  # not by MSVC
 
 
 @pytest.mark.parametrize("platform", build_backend.ZIG_TARGETS)
@@ -112,6 +125,9 @@ def test_without_a_compiler_pypi_has_one(tmp_path: Path, zig_cache: str) -> None
     assert {path.stem for path in folder.iterdir()} == {"libvideoinr", "manifest"}
     (path,) = folder.glob("libvideoinr.*")
     assert wheels.read_library(path).exports == ["VapourSynthPluginInit2"]
+    (path,) = (tmp_path / "vs_videoinr" / "networks").glob("libvideoinr_kernels.*")
+    library = wheels.read_library(path)
+    assert sorted(library.exports) == wheels.kernel_exports(library.machine)
 
 
 def has_compiler() -> bool:
@@ -169,11 +185,14 @@ import vs_videoinr
 print(vs_videoinr.__file__)
 print(next(plugin.plugin_path for plugin in core.plugins() if plugin.namespace == "videoinr"))
 print(core.videoinr.Version()["version"])
+from vs_videoinr.networks import kernels
+print(kernels.best() is not None)
 """
     done = run(python, "-P", "-c", script)
     assert (done.returncode, done.stderr) == (0, "")
-    size, package, plugin, version = done.stdout.splitlines()
+    size, package, plugin, version, quick = done.stdout.splitlines()
     assert size == "48 36"
+    assert quick == "True"
     assert Path(package).is_relative_to(packages)
     assert Path(plugin).is_relative_to(packages)
     assert version == metadata.version("vapoursynth-videoinr")

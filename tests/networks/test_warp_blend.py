@@ -120,6 +120,12 @@ def test_work_can_be_abandoned_between_bands(by_kernel: bool, monkeypatch: pytes
     assert len(calls) == 14
 
 
+def test_a_library_of_another_version_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a checkout runs whose kernels have changed since it was installed."""
+    monkeypatch.setattr(kernels, "VERSION", 0)
+    assert kernels._load() is None
+
+
 @needs_kernels
 def test_a_frame_is_laid_out_whatever_its_memory_looks_like() -> None:
     picture = noise(2, 3, 21, 34).permute(0, 1, 3, 2)[..., 3:]

@@ -179,9 +179,9 @@ class Kernels:
         self.lanes: int = library[f"lanes_{variant}"]()
         self.tile: int = library[f"tile_{variant}"]()
 
-    def warp_and_blend(self, job: WarpBlend, first: int, last: int) -> None:
-        """Make rows from `first` to before `last`."""
-        self._warp_and_blend(byref(job), first, last, threads())
+    def warp_and_blend(self, job: WarpBlend, first: int, last: int, threads: int) -> None:
+        """Make rows from `first` to before `last`; `job` has scratch for so many threads."""
+        self._warp_and_blend(byref(job), first, last, threads)
 
     def packed(self, picture: Tensor) -> Tensor:
         """Return a picture (B, 3, H, W) laid out for sampling: (B, H + 2·BORDER, W + 2·BORDER, 4)."""
@@ -189,7 +189,7 @@ class Kernels:
         packed = picture.new_empty(batch, height + 2 * BORDER, width + 2 * BORDER, 4)
         for item in range(batch):
             job = PackFrame(_at(picture, item), _at(packed, item), Strides(*picture.stride()[1:]), height, width)
-            self._pack_frame(byref(job), threads())
+            self._pack_frame(byref(job), thread_count())
         return packed
 
     def warp(self, image: Tensor, flow: Tensor) -> Tensor:
@@ -212,30 +212,30 @@ class Kernels:
         sizes = height, width, image_height, image_width, channels
         for item in range(batch):
             job = Warp(_at(image, item), _at(flow, item), _at(output, item), *strides, *sizes)
-            self._warp(byref(job), threads())
+            self._warp(byref(job), thread_count())
         return output
 
     def scratch_for(self, job: Job) -> Tensor:
-        """Give a job what its steps work in; it has to be kept until they are done."""
+        """Give a job what its steps work in, and return that for `work`."""
         job.scratch_floats = self._scratch_floats[type(job)](byref(job))
-        scratch = torch.empty(threads(), job.scratch_floats, device="cpu")
+        scratch = torch.empty(thread_count(), job.scratch_floats, device="cpu")
         job.scratch = scratch.data_ptr()
         return scratch
 
-    def work(self, step: str, job: Job) -> None:
-        """Do a step of a job; see native/kernels.h."""
-        self._steps[step](byref(job), threads())
+    def work(self, step: str, job: Job, scratch: Tensor) -> None:
+        """Do a step of a job in the scratch that `scratch_for` gave it; see native/kernels.h."""
+        self._steps[step](byref(job), len(scratch))
 
-    def decode_flow(self, job: Decode) -> None:
-        """Make the continuous feature and the flow of a job's pixels."""
-        self._decode_flow(byref(job), threads())
+    def decode_flow(self, job: Decode, threads: int) -> None:
+        """Make the continuous feature and the flow of a job's pixels; `job` has scratch for so many threads."""
+        self._decode_flow(byref(job), threads)
 
-    def decode_colours(self, job: Decode) -> None:
+    def decode_colours(self, job: Decode, threads: int) -> None:
         """Make the colours of a job's pixels, once the flow is known everywhere."""
-        self._decode_colours(byref(job), threads())
+        self._decode_colours(byref(job), threads)
 
 
-def threads() -> int:
+def thread_count() -> int:
     """Return how many threads kernels work in: as many as torch's operations in this thread."""
     return min(torch.get_num_threads(), _MAX_THREADS)
 
@@ -290,9 +290,6 @@ def _load() -> ctypes.CDLL | None:
 
 def _places() -> list[Path]:
     """Return where the library may be: beside this module or, if that is a checkout's, with what is installed."""
-    beside = Path(__file__).with_name(_NAME)
-    try:
-        installed = metadata.distribution("vapoursynth-videoinr").locate_file(f"vs_videoinr/networks/{_NAME}")
-    except metadata.PackageNotFoundError:
-        return [beside]
-    return [beside, Path(str(installed))]
+    installed = metadata.distributions(name="vapoursynth-videoinr")
+    folders = (Path(str(one.locate_file("vs_videoinr/networks"))) for one in installed)
+    return [Path(__file__).parent / _NAME, *(folder / _NAME for folder in folders)]

@@ -131,10 +131,11 @@ def _by_kernel(
     height, width = (side - 2 * kernels.BORDER for side in frame0.shape[1:3])
     flow = flow.permute(0, 2, 3, 1).contiguous()
     floats = 4 * (width + flow.shape[2])  # of each thread: a row of flow, and one of the map
-    scratch = flow.new_empty(kernels.threads(), floats)
+    threads = kernels.thread_count()
+    scratch = flow.new_empty(threads, floats)
     table = None if large else _lanczos_table()
     output = flow.new_empty(len(flow), 3, height, width)
-    band = max(1, KERNEL_PIXELS * kernels.threads() // width)
+    band = max(1, KERNEL_PIXELS * threads // width)
     for item in range(len(flow)):
         job = kernels.WarpBlend(
             (frame0[item].data_ptr(), frame1[item].data_ptr()),
@@ -148,7 +149,7 @@ def _by_kernel(
         )
         for row in range(0, height, band):
             check()
-            kernel.warp_and_blend(job, row, min(height, row + band))
+            kernel.warp_and_blend(job, row, min(height, row + band), threads)
     return output
 
 

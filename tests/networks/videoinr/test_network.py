@@ -12,8 +12,9 @@ import torch
 from tests.networks.videoinr.twin_decoder import decode
 from tests.reference_recipe import CASES, SMALL, case, pair, published_shapes, reference_state_dict, small_shapes
 from vs_videoinr import from_state_dict
+from vs_videoinr.networks import kernels
 from vs_videoinr.networks.videoinr.coordinates import cell_centres, lattice_axis
-from vs_videoinr.networks.videoinr.field import VideoINRField
+from vs_videoinr.networks.videoinr.field import Sirens, VideoINRField
 from vs_videoinr.networks.videoinr.network import VideoINR
 
 
@@ -40,13 +41,40 @@ def field_of(network: VideoINR, *frames: torch.Tensor) -> VideoINRField:
     return field
 
 
+#: PyTorch alone, and all variants of the kernels.
+DECODERS = [pytest.param(None, id="torch"), *(pytest.param(k, id=k.variant) for k in kernels.available())]
+
+
+@pytest.fixture(params=DECODERS)
+def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> kernels.Kernels | None:
+    """Decode by PyTorch alone, then by every variant of the kernels."""
+    found: kernels.Kernels | None = request.param
+    monkeypatch.setattr(kernels, "best", lambda: found)
+    return found
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_reference_output(published: VideoINR, name: str) -> None:
+def test_reference_output(published: VideoINR, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = case(name)
     height, width = map(int, expected["size"])
-    field = published.encode(*pair(*expected["lr_size"]))
-    for t, rgb in zip(expected["times"], expected["rgb"], strict=True):
-        assert np.abs(field.sample(float(t), (height, width))[0].numpy() - rgb).max() < 1e-4
+    frames = pair(*expected["lr_size"])
+    feature_map = published.feature_map(*frames)
+    sirens = Sirens(published.feat_imnet, published.flow_imnet, published.encode_imnet)
+    for found in (None, *kernels.available()):
+        monkeypatch.setattr(kernels, "best", lambda found=found: found)
+        config = published.config
+        field = VideoINRField(feature_map, torch.cat(frames, dim=1), sirens, config.grid, config.padding)
+        for t, rgb in zip(expected["times"], expected["rgb"], strict=True):
+            assert np.abs(field.sample(float(t), (height, width))[0].numpy() - rgb).max() < 1e-4
+
+
+@pytest.mark.skipif(not kernels.available(), reason="this build has no kernels")
+def test_threads_change_no_bit(small: VideoINR, monkeypatch: pytest.MonkeyPatch) -> None:
+    field = small.encode(*pair(9, 7))
+    once = field.sample(0.3, (31, 22))
+    for threads in (2, 7, 500):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert torch.equal(field.sample(0.3, (31, 22)), once)
 
 
 def test_reference_internals(published: VideoINR) -> None:
@@ -88,6 +116,7 @@ def test_published_size_against_twin(published: VideoINR) -> None:
     assert (field.motion(0.7, (27, 41)) - flow).abs().max() < 1e-3
 
 
+@pytest.mark.usefixtures("decoder")
 @pytest.mark.parametrize("grid", ["reference", "consistent"])
 @pytest.mark.parametrize("padding", ["zeros", "border"])
 @pytest.mark.parametrize(
@@ -119,6 +148,7 @@ def test_variants_differ(small: VideoINR) -> None:
         assert (network.encode(*frames).sample(0.3, (31, 22)) - plain).abs().max() > 1e-3
 
 
+@pytest.mark.usefixtures("decoder")
 def test_zero_flow_is_the_identity_on_the_consistent_grid(small: VideoINR) -> None:
     network = VideoINR(dataclasses.replace(SMALL, grid="consistent", padding="border")).requires_grad_(False)
     network.load_state_dict(small.state_dict())
@@ -134,6 +164,7 @@ def test_zero_flow_is_the_identity_on_the_consistent_grid(small: VideoINR) -> No
     assert changed[0].any(0).nonzero().tolist() == [[7, 7]]
 
 
+@pytest.mark.usefixtures("decoder")
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (5, 1), (2, 3), (4, 4), (7, 9)])
 def test_any_size_of_frame_and_output(small: VideoINR, size: tuple[int, int]) -> None:
     field = small.encode(*pair(*size))
@@ -150,6 +181,7 @@ def test_padding_only_touches_what_lies_near_it(small: VideoINR) -> None:
     assert small.feature_map(*pair(9, 10)).shape == (1, 3 * SMALL.channels, 9, 10)
 
 
+@pytest.mark.usefixtures("decoder")
 @pytest.mark.parametrize("pixels", [1, 7, 31, 64, 10_000])
 def test_chunk_size_changes_nothing(small: VideoINR, pixels: int) -> None:
     field = field_of(small, *pair(6, 5))
@@ -166,6 +198,7 @@ def test_chunk_size_changes_nothing_at_the_published_size(published: VideoINR) -
     assert (field.sample(0.4, (28, 28)) - whole).abs().max() < 2e-5
 
 
+@pytest.mark.usefixtures("decoder")
 def test_batch_equals_singles(small: VideoINR) -> None:
     frames = [pair(9, 6), tuple(f.flip(-1) for f in pair(9, 6)), pair(9, 6)[::-1]]
     batch = small.encode(*(torch.cat(side) for side in zip(*frames, strict=True))).sample(0.6, (20, 14))
@@ -174,6 +207,7 @@ def test_batch_equals_singles(small: VideoINR) -> None:
     assert (batch[0] - batch[1]).abs().max() > 1e-2
 
 
+@pytest.mark.usefixtures("decoder")
 def test_same_call_same_bits(small: VideoINR) -> None:
     frames = pair(9, 6)
     first = small.encode(*frames).sample(0.6, (20, 14))
@@ -189,6 +223,7 @@ def test_input_is_left_alone(small: VideoINR) -> None:
     assert all(torch.equal(a, b) for a, b in zip(frames, before, strict=True))
 
 
+@pytest.mark.usefixtures("decoder")
 def test_check_is_called_between_chunks_and_may_abandon(small: VideoINR) -> None:
     field = field_of(small, *pair(6, 5))
     field.chunk_pixels = 50
@@ -210,6 +245,7 @@ def test_field_says_what_it_holds(small: VideoINR) -> None:
     assert 6 * 5 * (24 + 12 + 2 * 28) * 4 + weights < smaller
 
 
+@pytest.mark.usefixtures("decoder")
 def test_broken_flow_does_not_crash(small: VideoINR) -> None:
     network = VideoINR(SMALL).requires_grad_(False)
     network.load_state_dict(small.state_dict())

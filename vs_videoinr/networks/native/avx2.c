@@ -12,6 +12,7 @@
 
 #define VARIANT(name) name##_avx2
 #define LANES 8
+#define WIDE_ROWS 6
 #include "vectors.h"
 #include "warp_blend.h"
 #include "siren.h"

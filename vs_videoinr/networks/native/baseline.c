@@ -4,6 +4,7 @@
 
 #define VARIANT(name) name##_baseline
 #define LANES 4
+#define WIDE_ROWS 6
 #include "vectors.h"
 #include "warp_blend.h"
 #include "siren.h"

@@ -74,8 +74,8 @@ typedef struct PackFrame {
     int32_t height, width;
 } PackFrame;
 
-/* A linear layer. Its weights stand in panels of as many outputs as two vectors hold, or one, if that is enough for all:
- * (panels, inputs, outputs of a panel). What goes into a sine is in half turns. */
+/* A linear layer. Its weights stand in panels of as many outputs as two vectors hold, or one, if that is enough for
+ * all: (panels, inputs, outputs of a panel). What goes into a sine is in half turns. */
 typedef struct Layer {
     const float *weights;
     const float *bias; /* (outputs) */
@@ -95,28 +95,28 @@ typedef struct Siren {
 typedef struct Decode {
     Siren spatial, temporal, colour;
     Layer temporal_continuous, colour_continuous;
-    const float *spatial_table;              /* (cells, spatial.inputs) */
-    const float *y_term, *x_term;            /* (rows, spatial.inputs), (columns, spatial.inputs) */
-    const float *temporal_table;             /* (cells, temporal.inputs) */
-    const float *temporal_bias;              /* (temporal.inputs), with the time's term */
-    const float *colour_table;               /* (2, cells, colour.inputs) */
-    const float *colour_bias;                /* (colour.inputs), with the time's term */
-    const float *y_position, *x_position;    /* of rows and columns among the cells */
-    const float *y_start, *x_start;          /* of rows and columns, before the flow moves them */
-    const int32_t *y_cell, *x_cell;          /* nearest to rows and columns */
-    float *continuous;                       /* (rows * columns, continuous_features) */
-    float *flow;                             /* (rows * columns, 4) */
-    float *rgb;                              /* (3, rows * columns) */
-    float *scratch;                          /* scratch_floats for each thread: (tile, 2 width + between_width) */
+    const float *spatial_table;           /* (cells, spatial.inputs) */
+    const float *y_term, *x_term;         /* (rows, spatial.inputs), (columns, spatial.inputs) */
+    const float *temporal_table;          /* (cells, temporal.inputs) */
+    const float *temporal_bias;           /* (temporal.inputs), with the time's term */
+    const float *colour_table;            /* (2, cells, colour.inputs) */
+    const float *colour_bias;             /* (colour.inputs), with the time's term */
+    const float *y_position, *x_position; /* of rows and columns among the cells */
+    const float *y_start, *x_start;       /* of rows and columns, before the flow moves them */
+    const int32_t *y_cell, *x_cell;       /* nearest to rows and columns */
+    float *continuous;                    /* (rows * columns, continuous_features) */
+    float *flow;                          /* (rows * columns, 4) */
+    float *rgb;                           /* (3, rows * columns) */
+    float *scratch;                       /* scratch_floats for each thread: (tile, 2 width + between_width) */
     int64_t scratch_floats;
-    int64_t first_pixel, last_pixel;         /* that are made, to before the last */
-    int32_t rows, columns;                   /* of the picture */
-    int32_t cell_rows, cell_columns;         /* of the low-resolution maps */
+    int64_t first_pixel, last_pixel; /* that are made, to before the last */
+    int32_t rows, columns;           /* of the picture */
+    int32_t cell_rows, cell_columns; /* of the low-resolution maps */
     int32_t continuous_features;
-    int32_t width;                           /* of the widest layer */
-    int32_t between_width;                   /* twice the continuous features */
-    int32_t border;                          /* whether the outermost cells go on for ever; else all is zero outside */
-    float y_unit, x_unit;                    /* pixels per unit of `y_start` and `x_start` */
+    int32_t width;         /* of the widest layer */
+    int32_t between_width; /* twice the continuous features */
+    int32_t border;        /* whether the outermost cells go on for ever; else all is zero outside */
+    float y_unit, x_unit;  /* pixels per unit of `y_start` and `x_start` */
 } Decode;
 
 /* An image fetched from where a flow leads. */

@@ -2,37 +2,41 @@
  * that lies between their layers stays in the nearest cache. Included once per variant. */
 
 /* Pixels that go through the layers together, which every number of rows of a product below divides. */
-enum { TILE = 48 };
+enum { TILE = 24 };
 
 /* Tiles that a thread takes at a time. */
 enum { TILE_BLOCK = 4 };
 
-/* sin(pi x): half turns need no reduction but the one to the nearest whole number, which is exact. */
+/* sin(pi x): half turns need no reduction but the one to the nearest whole number, which is exact. Of numbers so large
+ * that none have a fraction it is 0. */
 INLINE Lanes sine_of_half_turns(Lanes x) {
     Lanes whole = x + 12582912.0f; /* 1.5 * 2^23: rounds to a whole number, whose last bit says whether it is odd */
     IntLanes sign = (IntLanes)whole << 31;
     Lanes r = x - (whole - 12582912.0f), s = r * r;
     Lanes p = r * (3.14159274f + s * (-5.16771507f + s * (2.55014086f + s * (-0.598609388f + s * 0.0781972632f))));
-    return (Lanes)((IntLanes)p ^ sign);
+    IntLanes large = s > 0.26f;
+    return (Lanes)(((IntLanes)p ^ sign) & ~large);
 }
 
-/* ROWS pixels' values times a panel of weights, onto what is at `start`: everything is held in registers. */
+/* ROWS pixels' values times a panel of weights, onto what is at `start`: everything is held in registers, if compilers
+ * are told to write out the loops over them. */
+#define EACH(r, COUNT) _Pragma("GCC unroll 16") for (int r = 0; r < COUNT; r++)
 #define PRODUCT(NAME, ROWS, VECTORS)                                                                                   \
     INLINE void NAME(const float *x, size_t x_stride, const float *weights, const float *start, size_t start_stride,   \
                      int inputs, float *y, size_t y_stride, int sines) {                                               \
         Lanes sum[ROWS][VECTORS];                                                                                      \
-        for (int r = 0; r < ROWS; r++)                                                                                 \
-            for (int v = 0; v < VECTORS; v++)                                                                          \
-                sum[r][v] = lanes_at(start + start_stride * (size_t)r + LANES * v);                                    \
-        for (int i = 0; i < inputs; i++, weights += LANES * VECTORS)                                                   \
-            for (int r = 0; r < ROWS; r++)                                                                             \
-                for (int v = 0; v < VECTORS; v++)                                                                      \
-                    sum[r][v] += x[x_stride * (size_t)r + (size_t)i] * lanes_at(weights + LANES * v);                  \
-        for (int r = 0; r < ROWS; r++)                                                                                 \
-            for (int v = 0; v < VECTORS; v++)                                                                          \
-                *(Lanes *)(y + y_stride * (size_t)r + LANES * v) = sines ? sine_of_half_turns(sum[r][v]) : sum[r][v];  \
+        EACH(r, ROWS)                                                                                                  \
+        EACH(v, VECTORS) sum[r][v] = lanes_at(start + start_stride * (size_t)r + LANES * v);                           \
+        for (int i = 0; i < inputs; i++, weights += LANES * VECTORS) {                                                 \
+            EACH(r, ROWS)                                                                                              \
+            EACH(v, VECTORS)                                                                                           \
+            sum[r][v] += x[x_stride * (size_t)r + (size_t)i] * lanes_at(weights + LANES * v);                          \
+        }                                                                                                              \
+        EACH(r, ROWS)                                                                                                  \
+        EACH(v, VECTORS)                                                                                               \
+        *(Lanes *)(y + y_stride * (size_t)r + LANES * v) = sines ? sine_of_half_turns(sum[r][v]) : sum[r][v];          \
     }
-PRODUCT(wide_product, 6, 2)
+PRODUCT(wide_product, WIDE_ROWS, 2)
 PRODUCT(narrow_product, 12, 1)
 
 /* A layer for a tile of pixels: x (TILE, x_stride) to y (TILE, y_stride), onto what y has if `add`, else onto the bias.
@@ -49,7 +53,7 @@ INLINE void apply_layer(const Layer *layer, const float *x, size_t x_stride, flo
         return;
     }
     for (int o = 0; o < layer->outputs; o += 2 * LANES, weights += 2 * LANES * layer->inputs)
-        for (int p = 0; p < TILE; p += 6) {
+        for (int p = 0; p < TILE; p += WIDE_ROWS) {
             float *to = y + y_stride * (size_t)p + o;
             wide_product(x + x_stride * (size_t)p, x_stride, weights, add ? to : layer->bias + o, add ? y_stride : 0,
                          layer->inputs, to, y_stride, sines);
@@ -100,7 +104,7 @@ INLINE void add_taps(float *to, const Taps *taps, const float *table, int count)
 /* Two neighbours of a position among `n` cells and their weights, which are no numbers where the position is none. */
 INLINE void linear_taps(float position, int n, int border, int index[2], float weight[2]) {
     if (border)
-        position = position < 0 ? 0 : position > (float)(n - 1) ? (float)(n - 1) : position;
+        position = position<0 ? 0 : position>(float)(n - 1) ? (float)(n - 1) : position;
     int below = position > -1 && position < (float)n ? (int)(position + 1) - 1 : -1;
     float rest = position - (float)below;
     index[0] = clamp_int(below, 0, n - 1);

@@ -56,14 +56,15 @@ class KernelDecoder:
 
     def _run(
         self,
-        work: Callable[[kernels.Decode], None],
+        work: Callable[[kernels.Decode, int], None],
         chunks: Iterable[slice],
         tensors: Mapping[str, Tensor],
         numbers: Mapping[str, float],
     ) -> None:
         features = tensors["continuous"].shape[1]
         floats = self._kernel.tile * (2 * self._width + 2 * features)
-        scratch = tensors["continuous"].new_empty(kernels.threads(), floats)
+        threads = kernels.thread_count()
+        scratch = tensors["continuous"].new_empty(threads, floats)
         for name, tensor in tensors.items():
             assert tensor.is_contiguous(), name
         job = kernels.Decode(
@@ -82,7 +83,7 @@ class KernelDecoder:
         )
         for chunk in chunks:
             job.first_pixel, job.last_pixel = chunk.start, chunk.stop
-            work(job)
+            work(job, threads)
 
     def _siren(self, siren: Siren) -> kernels.Siren:
         rest = siren.layers(HALF_TURN)[1:]
