@@ -37,11 +37,14 @@ def correlate(a: Tensor, b: Tensor, radius: int) -> Tensor:
 
     What all features of a frame have in common tells places apart no better than nothing would, and is taken off.
     """
-    height, width = a.shape[-2:]
+    (height, width), span = a.shape[-2:], range(2 * radius + 1)
     a, b = (F.normalize(x - x.mean((2, 3), keepdim=True), dim=1) for x in (a.float(), b.float()))
     b = F.pad(b, (radius,) * 4)
-    span = range(2 * radius + 1)
-    return torch.stack([(a * b[:, :, i : i + height, j : j + width]).sum(1) for i in span for j in span], 1)
+    if a.device.type == "cpu":  # in pieces that stay in the cache
+        return torch.stack([(a * b[:, :, i : i + height, j : j + width]).sum(1) for i in span for j in span], 1)
+    # A GPU takes as long to begin a piece as to do it: all places of a row, (B, C, h, w, 2·radius+1).
+    rows = b.unfold(3, len(span), 1)
+    return torch.cat([(a[..., None] * rows[:, :, i : i + height]).sum(1) for i in span], 3).permute(0, 3, 1, 2)
 
 
 class Pyramid(nn.Module):
