@@ -117,7 +117,7 @@ class FlowStep(nn.Module):
             sums=sums.data_ptr(),
             height=height,
             width=width,
-            stride=kernels.row_stride(kernels.row_stride(width) + 2 * self.radius),
+            stride=kernels.row_stride(width),
             channels=channels,
             radius=self.radius,
             sharpness=self.sharpness.item() * CORRELATION_SHARPNESS,
