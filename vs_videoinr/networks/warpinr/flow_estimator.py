@@ -37,14 +37,25 @@ def correlate(a: Tensor, b: Tensor, radius: int) -> Tensor:
 
     What all features of a frame have in common tells places apart no better than nothing would, and is taken off.
     """
-    (height, width), span = a.shape[-2:], range(2 * radius + 1)
     a, b = (F.normalize(x - x.mean((2, 3), keepdim=True), dim=1) for x in (a.float(), b.float()))
     b = F.pad(b, (radius,) * 4)
-    if a.device.type == "cpu":  # in pieces that stay in the cache
-        return torch.stack([(a * b[:, :, i : i + height, j : j + width]).sum(1) for i in span for j in span], 1)
-    # A GPU takes as long to begin a piece as to do it: all places of a row, (B, C, h, w, 2·radius+1).
-    rows = b.unfold(3, len(span), 1)
-    return torch.cat([(a[..., None] * rows[:, :, i : i + height]).sum(1) for i in span], 3).permute(0, 3, 1, 2)
+    return products_by_place(a, b, radius) if a.device.type == "cpu" else products_by_row(a, b, radius)
+
+
+def products_by_place(a: Tensor, b: Tensor, radius: int) -> Tensor:
+    """Products of features of `a` (B, C, h, w) and those around in `b` (B, C, h + 2·radius, w + 2·radius).
+
+    One after the other, as it is quickest on a CPU, in pieces that stay in the cache.
+    """
+    (height, width), span = a.shape[-2:], range(2 * radius + 1)
+    return torch.stack([(a * b[:, :, i : i + height, j : j + width]).sum(1) for i in span for j in span], 1)
+
+
+def products_by_row(a: Tensor, b: Tensor, radius: int) -> Tensor:
+    """The same, a row of places at a time: a GPU takes as long to begin a small piece of work as to do it."""
+    height, side = a.shape[2], 2 * radius + 1
+    rows = b.unfold(3, side, 1)  # (B, C, height + 2·radius, width, side)
+    return torch.cat([(a[..., None] * rows[:, :, i : i + height]).sum(1) for i in range(side)], 3).permute(0, 3, 1, 2)
 
 
 class Pyramid(nn.Module):
