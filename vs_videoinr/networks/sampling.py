@@ -28,6 +28,10 @@ def sample_at(image: Tensor, position: Tensor, mode: str = "bilinear") -> Tensor
     height, width = image.shape[-2:]
     size = position.new_tensor([width, height])
     grid = (position.permute(0, 2, 3, 1) * 2 + 1) / size - 1
+    return _sample(image, grid, mode)
+
+
+def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
     # float32 throughout: half precision cannot address more than a few hundred pixels.
     return F.grid_sample(image.float(), grid, mode=mode, padding_mode="border", align_corners=False).to(image.dtype)
 
@@ -90,8 +94,14 @@ def warp(image: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
     kernel = kernels.kernels_for(image, flow) if mode == "bilinear" else None
     if kernel is not None:
         return kernel.warp(image, flow)
-    height, width = flow.shape[-2:]
-    return sample_at(image, pixel_grid(height, width, flow) + flow, mode)
+    return _sample(image, torch.stack([_warped_axis(image, flow, axis) for axis in (0, 1)], 3), mode)
+
+
+def _warped_axis(image: Tensor, flow: Tensor, axis: int) -> Tensor:
+    """Places in x (`axis` 0) or y (1), (B, h, w), as `grid_sample` counts them: the image's borders are at -1 and 1."""
+    side, count = image.shape[3 - axis], flow.shape[3 - axis]
+    line = torch.linspace(1 / side - 1, (2 * count - 1) / side - 1, count, device=flow.device)
+    return torch.add(line if axis == 0 else line[:, None], flow[:, axis].float(), alpha=2 / side)
 
 
 def resize_bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:

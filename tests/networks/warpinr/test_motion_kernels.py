@@ -12,7 +12,7 @@ from torch import Tensor
 from vs_videoinr.networks import kernels
 from vs_videoinr.networks.cancellation import checked
 from vs_videoinr.networks.sampling import warp
-from vs_videoinr.networks.warpinr.flow_estimator import FlowStep
+from vs_videoinr.networks.warpinr.flow_estimator import FlowStep, products_by_place, products_by_row
 from vs_videoinr.networks.warpinr.flow_refinement import refine_lucas_kanade, smooth_consistent_flow
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="this build has no kernels")
@@ -64,6 +64,8 @@ def works(flow: Tensor, frames: Tensor, other: Tensor) -> dict[str, Callable[[],
         "refine more": lambda: refine_lucas_kanade(flow, frames, other, 6, 1e-3),
         "refine least": lambda: refine_lucas_kanade(flow, frames, other, 0, 1e-3),
         "refine most": lambda: refine_lucas_kanade(flow, frames, other, 30, 1e-3),
+        "refine grey": lambda: refine_lucas_kanade(flow, frames[:, :1], other[:, :1], 3, 3e-3),
+        "propagate grey": lambda: propagate_neighbour_flow(flow, frames[:, :1], other[:, :1]),
         "smooth": lambda: smooth_consistent_flow(flow),
     }
 
@@ -150,6 +152,12 @@ def test_correlation_and_what_it_suggests(
         torch.testing.assert_close(both(), by_torch(monkeypatch, both), rtol=0, atol=2e-5)
     a[..., 0] = float("nan")
     assert step.correlate_and_match(a, b)[0].shape == (2, (2 * radius + 1) ** 2, *size)
+
+
+@pytest.mark.parametrize("radius", [1, 3])
+def test_a_gpu_compares_features_as_a_cpu_does(radius: int) -> None:
+    a, b = noise(2, 5, 7, 9, seed=1), noise(2, 5, 7 + 2 * radius, 9 + 2 * radius, seed=2)
+    torch.testing.assert_close(products_by_row(a, b, radius), products_by_place(a, b, radius), rtol=0, atol=1e-6)
 
 
 @pytest.mark.usefixtures("kernel")

@@ -1,7 +1,7 @@
 /* Every feature of one frame compared with those of another around the same place, and a soft maximum over them: see
  * `correlate` and `FlowStep.match` in warpinr/flow_estimator.py. Included once per variant. */
 
-/* Pixels that are laid out together. */
+/* Pixels of a row whose features are laid out together, by channels, so that all that is compared at a time is near. */
 enum { PIXELS = 16 };
 
 /* Numbers of a displacement; rows of displacements, at most. */
@@ -41,13 +41,19 @@ static void mean_features(const Correlate *job) {
     }
 }
 
-/* Lay a row out by channels, (channels, stride), without what all features have in common and of length one. `left`
- * zeros are before it, and more behind. `tile` is scratch for PIXELS pixels. */
-static void normalise_row(const Correlate *job, float *to, float *tile, int row, int left) {
-    int channels = job->channels, width = job->width, stride = job->stride;
+/* Numbers of a channel in a tile of a row: PIXELS, and those up to `reach` away. */
+INLINE int pitch_of(int reach) {
+    return PIXELS + 2 * reach;
+}
+
+/* Lay a row out in tiles, (stride / PIXELS, channels, pitch), without what all features have in common and of length
+ * one; beyond the row lie zeros. `tile` is scratch for PIXELS pixels. */
+static void normalise_row(const Correlate *job, float *to, float *tile, int row, int reach) {
+    int channels = job->channels, width = job->width, pitch = pitch_of(reach), size = channels * pitch;
     const float *from = features_row(job, row);
     const float *means = job->sums + (size_t)channels * (size_t)(2 * job->height + (row >= job->height));
-    for (int x = 0; x < width; x += PIXELS) {
+    float *places = to;
+    for (int x = 0; x < width; x += PIXELS, places += size) {
         int some = smaller(PIXELS, width - x);
         for (int pixel = 0; pixel < some; pixel++, from += channels) {
             float *feature = tile + pixel * channels, length = 0;
@@ -71,51 +77,49 @@ static void normalise_row(const Correlate *job, float *to, float *tile, int row,
             for (; c < channels; c++)
                 feature[c] *= share;
         }
-        float *places = to + left + x;
-        if (some == PIXELS)
-            for (int c = 0; c < channels; c++)
-                for (int pixel = 0; pixel < PIXELS; pixel++)
-                    places[c * stride + pixel] = tile[pixel * channels + c];
-        else
-            for (int c = 0; c < channels; c++)
-                for (int pixel = 0; pixel < some; pixel++)
-                    places[c * stride + pixel] = tile[pixel * channels + c];
+        memset(tile + some * channels, 0, (size_t)((PIXELS - some) * channels) * sizeof(float));
+        for (int c = 0; c < channels; c++)
+            for (int pixel = 0; pixel < PIXELS; pixel++)
+                places[c * pitch + reach + pixel] = tile[pixel * channels + c];
     }
-    for (int c = 0; c < channels; c++, to += stride) {
-        memset(to, 0, (size_t)left * sizeof(float));
-        memset(to + left + width, 0, (size_t)(stride - left - width) * sizeof(float));
-    }
+    for (float *here = to; here < places; here += size)
+        for (int c = 0; c < size; c += pitch)
+            for (int n = 0; n < reach; n++) {
+                here[c + n] = here > to ? here[c - size + PIXELS + n] : 0;
+                here[c + reach + PIXELS + n] = here + size < places ? here[c + size + reach + n] : 0;
+            }
 }
 
 /* Products of a vector of places of `count` rows of `a` with `span` of `b`, one behind the other. */
-INLINE void correlate_places(float *const *to, const float *const *a, int count, const float *b, int span, int channels,
-                             int stride) {
+INLINE void correlate_places(float *const *to, int stride, const float *const *a, int count, const float *b, int pitch,
+                             int span, int channels) {
     Lanes sums[2][4] = {{{0}}};
     for (int c = 0; c < channels; c++)
         for (int n = 0; n < span; n++) {
-            Lanes feature = lanes_at(b + c * stride + n);
+            Lanes feature = lanes_at(b + c * pitch + n);
             for (int row = 0; row < count; row++)
-                sums[row][n] += lanes_at(a[row] + c * stride) * feature;
+                sums[row][n] += lanes_at(a[row] + c * PIXELS) * feature;
         }
     for (int row = 0; row < count; row++)
         for (int n = 0; n < span; n++)
             *(Lanes *)(to[row] + n * stride) = sums[row][n];
 }
 
-/* The same of as many places of `b` as there are displacements in a row; as many at a time as there are registers. */
-INLINE void correlate_span(float *const *to, const float *const *a, int count, const float *b, int span, int channels,
-                           int stride) {
-    for (int n = 0; n < span; n += 4, b += 4) {
+/* The same of all displacements in a row; as many at a time as there are registers. */
+INLINE void correlate_row(float *const *to, int stride, const float *const *a, int count, const float *b, int radius,
+                          int channels) {
+    int pitch = pitch_of(radius), side = 2 * radius + 1;
+    for (int n = 0; n < side; n += 4, b += 4) {
         float *const parts[2] = {to[0] + n * stride, count > 1 ? to[1] + n * stride : NULL};
-        switch (smaller(span - n, 4)) {
+        switch (smaller(side - n, 4)) {
         case 1:
-            correlate_places(parts, a, count, b, 1, channels, stride);
+            correlate_places(parts, stride, a, count, b, pitch, 1, channels);
             break;
         case 3:
-            correlate_places(parts, a, count, b, 3, channels, stride);
+            correlate_places(parts, stride, a, count, b, pitch, 3, channels);
             break;
-        default: /* for spans are odd */
-            correlate_places(parts, a, count, b, 4, channels, stride);
+        default: /* for the number is odd */
+            correlate_places(parts, stride, a, count, b, pitch, 4, channels);
         }
     }
 }
@@ -124,16 +128,19 @@ INLINE void correlate_span(float *const *to, const float *const *a, int count, c
 static void correlate_pair(const Correlate *job, float *const *correlations, const float *const *a,
                            const float *const *b, int count) {
     int radius = job->radius, side = 2 * radius + 1, stride = job->stride, channels = job->channels;
-    for (int x = 0; x < job->width; x += LANES)
-        for (int n = 0; n < side + count - 1; n++) {
-            const float *places[2] = {a[0] + x, count > 1 ? a[1] + x : NULL};
-            float *to[2] = {correlations[0] + n * side * stride + x,
-                            count > 1 ? correlations[1] + (n - 1) * side * stride + x : NULL};
-            if (count > 1 && n > 0 && n < side)
-                correlate_span(to, places, 2, b[n] + x, side, channels, stride);
-            else
-                correlate_span(to + (n == side), places + (n == side), 1, b[n] + x, side, channels, stride);
-        }
+    for (int x = 0; x < job->width; x += PIXELS)
+        for (int n = 0; n < side + count - 1; n++)
+            for (int v = 0; v < PIXELS; v += LANES) {
+                int own = x * channels + v, other = x / PIXELS * channels * pitch_of(radius) + v;
+                const float *places[2] = {a[0] + own, count > 1 ? a[1] + own : NULL};
+                float *to[2] = {correlations[0] + n * side * stride + x + v,
+                                count > 1 ? correlations[1] + (n - 1) * side * stride + x + v : NULL};
+                int last = n == side;
+                if (count > 1 && n > 0 && !last)
+                    correlate_row(to, stride, places, 2, b[n] + other, radius, channels);
+                else
+                    correlate_row(to + last, stride, places + last, 1, b[n] + other, radius, channels);
+            }
 }
 
 /* A soft maximum over the correlations of a row: the displacement (x, y) in the two rows behind them. */
@@ -161,19 +168,20 @@ static void match_row(const Correlate *job, float *correlations) {
 
 /* What a thread works in: rows of `b` around two rows, and one of zeros; both rows of `a`; both rows' correlations. */
 EXPORT int64_t VARIANT(correlate_scratch)(const Correlate *job) {
-    int64_t side = 2 * job->radius + 1, row = (int64_t)job->channels * job->stride;
-    return (side + 2) * row + 2 * row + 2 * (side * side + FLOWS) * job->stride + PIXELS * (int64_t)job->channels;
+    int64_t side = 2 * job->radius + 1, tiles = job->stride / PIXELS;
+    return ((side + 2) * pitch_of(job->radius) + 2 * PIXELS) * job->channels * tiles +
+           2 * (side * side + FLOWS) * job->stride + PIXELS * (int64_t)job->channels;
 }
 
 static void correlate_rows(const void *context, int first, int last, int thread) {
     const Correlate *job = context;
     int width = job->width, height = job->height, stride = job->stride, radius = job->radius, side = 2 * radius + 1;
-    int row_floats = job->channels * stride, count = side * side;
+    int own_floats = job->channels * stride, row_floats = own_floats / PIXELS * pitch_of(radius), count = side * side;
     float *around = job->scratch + (size_t)job->scratch_floats * (size_t)thread; /* of side + 1 rows */
     float *zeros = around + (side + 1) * row_floats, *own = zeros + row_floats;
-    float *both[2] = {own + 2 * row_floats, own + 2 * row_floats + (count + FLOWS) * stride};
+    float *both[2] = {own + 2 * own_floats, own + 2 * own_floats + (count + FLOWS) * stride};
     float *tile = both[1] + (count + FLOWS) * stride;
-    const float *const a[2] = {own, own + row_floats};
+    const float *const a[2] = {own, own + own_floats};
     const float *b[MAX_SPAN + 1];
     memset(zeros, 0, (size_t)row_floats * sizeof(float));
     int next = larger(0, first - radius);
@@ -186,7 +194,7 @@ static void correlate_rows(const void *context, int first, int last, int thread)
             b[n] = other >= 0 && other < height ? around + other % (side + 1) * row_floats : zeros;
         }
         for (int n = 0; n < rows; n++)
-            normalise_row(job, own + n * row_floats, tile, row + n, 0);
+            normalise_row(job, own + n * own_floats, tile, row + n, 0);
         correlate_pair(job, both, a, b, rows);
         for (int n = 0; n < rows; n++) {
             match_row(job, both[n]);

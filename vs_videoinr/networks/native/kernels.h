@@ -160,7 +160,7 @@ typedef struct Correlate {
     float *found;       /* (height, width, 2) */
     float *scratch;     /* scratch_floats for each thread */
     int64_t scratch_floats;
-    int32_t height, width, stride; /* the width and `radius` on either side fit into a stride */
+    int32_t height, width, stride;
     int32_t channels, radius;
     float sharpness;
 } Correlate;

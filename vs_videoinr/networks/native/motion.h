@@ -16,10 +16,10 @@ INLINE int larger(int one, int other) {
     return one > other ? one : other;
 }
 
-/* Rows that a thread takes at a time: few times, for those that are needed around them are made again. */
+/* Rows that a thread takes at a time: many, for those that are needed around them are made again. */
 static int rows_at_a_time(int height, int threads) {
-    int blocks = threads > 1 ? 2 * threads : 1;
-    return larger(16, (height + blocks - 1) / blocks);
+    int blocks = threads > 1 ? 4 * threads : 1;
+    return larger(24, (height + blocks - 1) / blocks);
 }
 
 /* Repeat the ends of a row beyond it. */

@@ -14,6 +14,7 @@ from torch import Tensor
 from vs_videoinr.networks import kernels
 from vs_videoinr.networks.cancellation import between_layers
 from vs_videoinr.networks.sampling import warp
+from vs_videoinr.networks.warpinr.blocks import RGB
 
 STEPS = 3  # that refine a flow
 SAME_MOTION_BOTH_WAYS_PX = 0.5  # both directions' estimates of one motion differ by less
@@ -32,15 +33,6 @@ def tent_mean(values: Tensor, radius: int) -> Tensor:
     return box_mean(box_mean(values, (radius + 1) // 2), radius // 2)
 
 
-def _slopes(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences in x and y over five pixels; over three, what is fine would seem less steep than it is."""
-    height, width = image.shape[-2:]
-    wide = F.pad(image, (2, 2, 2, 2), mode="replicate")
-    x = [wide[..., 2:-2, i : i + width] for i in range(5)]
-    y = [wide[..., i : i + height, 2:-2] for i in range(5)]
-    return tuple((8 * (line[3] - line[1]) - (line[4] - line[0])) / 12 for line in (x, y))  # type: ignore[return-value]
-
-
 def refine_lucas_kanade(flow: Tensor, a: Tensor, b: Tensor, radius: int, damping: float) -> Tensor:
     """Return a flow from image `a` to `b` improved to fractions of a pixel (Lucas and Kanade, 1981).
 
@@ -56,28 +48,13 @@ def refine_lucas_kanade(flow: Tensor, a: Tensor, b: Tensor, radius: int, damping
         radius: Pixels.
         damping: Added to the squares of slopes: how much contrast a step needs.
     """
-    kernel = kernels.kernels_for(flow, a, b)
-    if kernel is not None and radius <= kernels.MAX_MEAN_RADIUS:
-        return _refine_by_kernel(kernel, flow, a, b, radius, damping)
     with torch.no_grad():
-        better = flow
-        a, b = a.float(), b.float()
-        slopes_a, warped = _slopes(a), warp(b, flow, "bicubic")
-        for _ in range(STEPS):
-            between_layers()
-            error = a - warped
-            x, y = ((one + other) / 2 for one, other in zip(slopes_a, _slopes(warped), strict=True))
-            products = torch.stack([(p * q).sum(1) for p, q in ((x, x), (x, y), (y, y), (x, error), (y, error))], 1)
-            xx, xy, yy, x_error, y_error = tent_mean(products, radius).unbind(1)
-            xx, yy = xx + damping, yy + damping
-            step = torch.stack((yy * x_error - xy * y_error, xx * y_error - xy * x_error), 1)
-            step = step / (xx * yy - xy * xy)[:, None]
-            step = step / step.square().sum(1, keepdim=True).sqrt().clamp_min(1)
-            tried = warp(b, better + step, "bicubic")
-            before, after = (tent_mean(e.square().sum(1, keepdim=True), radius) for e in (error, a - tried))
-            closer = after < before
-            better, warped = torch.where(closer, better + step, better), torch.where(closer, tried, warped)
-    return flow + (better - flow.detach())
+        kernel = kernels.kernels_for(flow, a, b)
+        if kernel is None or a.shape[1] != RGB or radius > kernels.MAX_MEAN_RADIUS:
+            better = _refine_by_torch(flow, a, b, radius, damping)
+        else:
+            better = _refine_by_kernel(kernel, flow, a, b, radius, damping)
+    return _with_gradient_of(flow, better)
 
 
 def smooth_consistent_flow(flow: Tensor) -> Tensor:
@@ -87,21 +64,54 @@ def smooth_consistent_flow(flow: Tensor) -> Tensor:
     its neighbours: their mean errs less. Where they differ by more than noise would, they are of different things, and
     stay as they are.
     """
-    kernel = kernels.kernels_for(flow)
-    if kernel is not None:
-        return _smooth_by_kernel(kernel, flow)
     with torch.no_grad():
-        smooth = flow
-        other = -warp(smooth.roll(flow.shape[0] // 2, 0), smooth)
-        smooth = smooth + (other - smooth) / 2 * _closer_than(smooth, other, SAME_MOTION_BOTH_WAYS_PX)
-        mean = box_mean(smooth, 2)
-        smooth = torch.where(_closer_than(smooth, mean, SAME_MOTION_NEARBY_PX), mean, smooth)
-    return flow + (smooth - flow.detach())
+        kernel = kernels.kernels_for(flow)
+        smooth = _smooth_by_torch(flow) if kernel is None else _smooth_by_kernel(kernel, flow)
+    return _with_gradient_of(flow, smooth)
 
 
-def _closer_than(a: Tensor, b: Tensor, distance_px: float) -> Tensor:
-    """Where two flows (B, 2, h, w) differ by less: (B, 1, h, w) bool."""
-    return (a - b).square().sum(1, keepdim=True) < distance_px**2
+def _with_gradient_of(flow: Tensor, found: Tensor) -> Tensor:
+    """Return what was found; the gradient passes by it, to the flow that it was made of."""
+    return flow + (found - flow.detach()) if flow.requires_grad and torch.is_grad_enabled() else found
+
+
+def _refine_by_torch(flow: Tensor, a: Tensor, b: Tensor, radius: int, damping: float) -> Tensor:
+    a, b = a.float(), b.float()
+    warped = warp(b, flow, "bicubic")
+    for _ in range(STEPS):
+        between_layers()
+        error = a - warped
+        # Of both images' mean. All that is averaged is so at a time: a GPU takes as long to begin as to do it.
+        x, y = _slopes(torch.lerp(a, warped, 0.5))
+        parts = torch.stack((x, y, error), 1)
+        products = [(parts[:, n, None] * parts[:, n:]).sum(2) for n in range(3)]
+        xx, xy, x_error, yy, y_error, before = tent_mean(torch.cat(products, 1), radius).unbind(1)
+        xx, yy = xx + damping, yy + damping
+        step = torch.stack(
+            (
+                torch.addcmul(yy * x_error, xy, y_error, value=-1),
+                torch.addcmul(xx * y_error, xy, x_error, value=-1),
+            ),
+            1,
+        )
+        step = step / torch.addcmul(xx * yy, xy, xy, value=-1)[:, None]
+        tried_flow = flow + step / torch.linalg.vector_norm(step, dim=1, keepdim=True).clamp_min(1)
+        tried = warp(b, tried_flow, "bicubic")
+        after = tent_mean((a - tried).square().sum(1, keepdim=True), radius)
+        closer = after < before[:, None]
+        flow, warped = torch.where(closer, tried_flow, flow), torch.where(closer, tried, warped)
+    return flow
+
+
+def _slopes(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences in x and y over five pixels; over three, what is fine would seem less steep than it is."""
+    height, width = image.shape[-2:]
+    wide = F.pad(image, (2, 2, 2, 2), mode="replicate")
+    x = [wide[..., 2:-2, i : i + width] for i in (0, 1, 3, 4)]
+    y = [wide[..., i : i + height, 2:-2] for i in (0, 1, 3, 4)]
+    return tuple(  # type: ignore[return-value]
+        torch.sub(line[2] - line[1], line[3] - line[0], alpha=1 / 8) * (8 / 12) for line in (x, y)
+    )
 
 
 def _refine_by_kernel(
@@ -120,14 +130,25 @@ def _refine_by_kernel(
         job.a, job.b = frame_a.data_ptr(), frame_b.data_ptr()
         planes[:2, :, width:] = 0
         planes[:2, :, :width] = one
-        kernel.work("lucas_kanade_start", job)
+        kernel.work("lucas_kanade_start", job, scratch)
         for _ in range(STEPS):
             between_layers()
-            kernel.work("lucas_kanade_solve", job)
-            kernel.work("lucas_kanade_accept", job)
+            kernel.work("lucas_kanade_solve", job, scratch)
+            kernel.work("lucas_kanade_accept", job, scratch)
         into.copy_(planes[:2, :, :width])
-    del scratch
     return result
+
+
+def _smooth_by_torch(flow: Tensor) -> Tensor:
+    other = -warp(flow.roll(flow.shape[0] // 2, 0), flow)
+    flow = flow + (other - flow) / 2 * _closer_than(flow, other, SAME_MOTION_BOTH_WAYS_PX)
+    mean = box_mean(flow, 2)
+    return torch.where(_closer_than(flow, mean, SAME_MOTION_NEARBY_PX), mean, flow)
+
+
+def _closer_than(a: Tensor, b: Tensor, distance_px: float) -> Tensor:
+    """Where two flows (B, 2, h, w) differ by less: (B, 1, h, w) bool."""
+    return (a - b).square().sum(1, keepdim=True) < distance_px**2
 
 
 def _smooth_by_kernel(kernel: kernels.Kernels, flow: Tensor) -> Tensor:
@@ -146,7 +167,6 @@ def _smooth_by_kernel(kernel: kernels.Kernels, flow: Tensor) -> Tensor:
     scratch = kernel.scratch_for(job)
     for one, other, into in zip(flow, flow.roll(flow.shape[0] // 2, 0), result, strict=True):
         job.flow, job.other, job.result = one.data_ptr(), other.data_ptr(), into.data_ptr()
-        kernel.work("smooth_directions", job)
-        kernel.work("smooth_places", job)
-    del scratch
+        kernel.work("smooth_directions", job, scratch)
+        kernel.work("smooth_places", job, scratch)
     return result
