@@ -65,7 +65,6 @@ def works(flow: Tensor, frames: Tensor, other: Tensor) -> dict[str, Callable[[],
         "refine least": lambda: refine_lucas_kanade(flow, frames, other, 0, 1e-3),
         "refine most": lambda: refine_lucas_kanade(flow, frames, other, 30, 1e-3),
         "refine grey": lambda: refine_lucas_kanade(flow, frames[:, :1], other[:, :1], 3, 3e-3),
-        "propagate grey": lambda: propagate_neighbour_flow(flow, frames[:, :1], other[:, :1]),
         "smooth": lambda: smooth_consistent_flow(flow),
     }
 

@@ -43,5 +43,11 @@ class ResidualBlock(nn.Module):
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     """Extend an image (B, C, h, w) to whole `multiple`s, to the right and below, by its border."""
-    height, width = image.shape[-2:]
-    return F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+    for axis in (3, 2):
+        missing = -image.shape[axis] % multiple
+        if missing:  # by `cat`, which takes a fraction of the time of `F.pad`
+            border = image.narrow(axis, image.shape[axis] - 1, 1)
+            shape = list(border.shape)
+            shape[axis] = missing
+            image = torch.cat((image, border.expand(shape)), axis)
+    return image
