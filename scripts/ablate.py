@@ -60,7 +60,7 @@ class FullSizeMotion(WarpINR):
     full_size: dict[bytes, Tensor]
 
     def estimate_motion(self, frame0: Tensor, frame1: Tensor) -> PairMotion:
-        """See `Network.estimate_motion`."""
+        """See `WarpINR.estimate_motion`."""
         motion = super().estimate_motion(frame0, frame1)
         full = super().estimate_motion(*(self.full_size[frame.numpy().tobytes()] for frame in (frame0, frame1)))
         size = motion.flow01.shape[-2:]

@@ -44,7 +44,7 @@ def made(net: Network, truth: list[Tensor], scale: int) -> Iterator[list[Tensor]
     """What a model makes of each of the first pairs, at the times of its frames and half-way: three pictures."""
     size = truth[0].shape[-2], truth[0].shape[-1]
     low = [reduce_bicubic(frame, (size[0] // scale, size[1] // scale)) for frame in truth[::2]]
-    motions = [net.estimate_motion(*pair) for pair in itertools.pairwise(low)]
+    motions = [net.encode(*pair).pair_motion for pair in itertools.pairwise(low)]
     for n in range(PAIRS):
         field = net.encode(low[n], low[n + 1]).with_neighbours(motions[n - 1] if n > 0 else None, motions[n + 1])
         yield [field.sample(t, size).clamp(0, 1) for t in (0.0, 0.5, 1.0)]

@@ -113,8 +113,8 @@ class Pair:
         net, frames = self.network, self._frames()
         before = after = None
         if net.uses_neighbours:
-            before = step("motion of a neighbouring pair", lambda: net.estimate_motion(frames[0], frames[1]))
-            after = net.estimate_motion(frames[2], frames[3])
+            before = step("motion of a neighbouring pair", lambda: _motion(net, *frames[:2]))
+            after = _motion(net, *frames[2:])
         field = step("encode a pair", lambda: net.encode(frames[1], frames[2])).with_neighbours(before, after)
         step("first frame of a pair", lambda: field.sample(0.25, self.size))
         step("further frame", lambda: field.sample(0.75, self.size))
@@ -125,11 +125,17 @@ class Pair:
         row: Row = {}
         frames = self._frames()
         with torch.inference_mode(), self.device.timed(row):
-            before, after = (self.network.estimate_motion(*frames[n : n + 2]) for n in (0, 2))
+            before, after = (_motion(self.network, *frames[n : n + 2]) for n in (0, 2))
             field = self.network.encode(frames[1], frames[2]).with_neighbours(before, after)
             for k in range(rate):
                 field.sample(k / rate, self.size)
         return row
+
+
+def _motion(net: Any, frame0: torch.Tensor, frame1: torch.Tensor) -> Any:
+    """What a pair tells its neighbours; the commit before may have a quicker way to it than to encode the pair."""
+    quick = getattr(net, "estimate_motion", None)
+    return net.encode(frame0, frame1).pair_motion if quick is None else quick(frame0, frame1)
 
 
 _pair: tuple[Any, Pair] | None = None

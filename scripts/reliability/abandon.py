@@ -48,7 +48,7 @@ def measure(network: Network, size: tuple[int, int], factor: int) -> str:
     width, height = size
     shapes = F.interpolate(torch.rand(1, 3, height // 8, width // 8), size=(height + 6, width + 6), mode="bicubic")
     first, second, third = (shapes[..., 3 * n : 3 * n + height, n : n + width].contiguous() for n in range(3))
-    after = network.estimate_motion(second, third)
+    after = network.encode(second, third).pair_motion
     reset_peak_memory()
     with gaps() as encoding:
         start = time.perf_counter()

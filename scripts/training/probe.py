@@ -86,8 +86,8 @@ class Probe:
         for triple in self.triples:
             first, last = reduced(triple.first), reduced(triple.last)
             field = net.encode(first, last).with_neighbours(
-                None if triple.before is None else net.estimate_motion(reduced(triple.before), first),
-                None if triple.after is None else net.estimate_motion(last, reduced(triple.after)),
+                None if triple.before is None else net.encode(reduced(triple.before), first).pair_motion,
+                None if triple.after is None else net.encode(last, reduced(triple.after)).pair_motion,
             )
             size = (triple.first.shape[-2], triple.first.shape[-1])
             between.append(psnr(luma(field.sample(0.5, size).clamp(0, 1)), luma(triple.middle)))

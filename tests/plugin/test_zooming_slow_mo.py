@@ -31,8 +31,8 @@ def expected(
     """What the network makes of frames `left` and `left` + 1 at `t`, in a window with others."""
     network = load(model)
     field = network.encode(frames[left], frames[left + 1]).with_neighbours(
-        None if before is None else network.estimate_motion(frames[before], frames[left]),
-        None if after is None else network.estimate_motion(frames[left + 1], frames[after]),
+        None if before is None else network.encode(frames[before], frames[left]).pair_motion,
+        None if after is None else network.encode(frames[left + 1], frames[after]).pair_motion,
     )
     with torch.inference_mode():
         return tuple(field.sample(t, SIZE[::-1])[0].clamp(0, 1).numpy())

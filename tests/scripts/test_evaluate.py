@@ -246,7 +246,7 @@ def test_what_a_frame_costs_is_counted(zooming: str) -> None:
     cost = costs.Cost(**json.loads(done.stdout.splitlines()[-1]))
     network, frames = load(zooming), torch.rand(4, 1, 3, 12, 16)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        pairs = [network.estimate_motion(frames[n], frames[n + 1]) for n in (0, 2)]
+        pairs = [network.encode(frames[n], frames[n + 1]).pair_motion for n in (0, 2)]
         field = network.encode(frames[1], frames[2]).with_neighbours(*pairs)
         for t in (0, 0.5):
             field.sample(t, (48, 64))

@@ -62,7 +62,7 @@ class VideoField(ABC):
 
     @property
     def pair_motion(self) -> PairMotion | None:
-        """What neighbouring pairs ask for: what `Network.estimate_motion` returns of this pair's frames."""
+        """What the fields of neighbouring pairs are told by `with_neighbours`."""
         return None
 
     @abstractmethod
@@ -158,17 +158,6 @@ class Network(nn.Module, ABC):
         Raises:
             ValueError, TypeError: See `checked_frames`.
         """
-
-    def estimate_motion(self, frame0: Tensor, frame1: Tensor) -> PairMotion | None:
-        """Return how two frames move, for `VideoField.with_neighbours`; None without `uses_neighbours`.
-
-        This is less work than to `encode` them.
-
-        Raises:
-            ValueError, TypeError: See `checked_frames`.
-        """
-        self.checked_frames(frame0, frame1)
-        return None
 
     def checked_frames(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
         """Return two (B, 3, height, width) RGB frames in [0, 1] on the network's device and in its dtype.

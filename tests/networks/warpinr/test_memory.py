@@ -53,7 +53,7 @@ def test_a_frame_takes_as_much_memory_as_it_must(
     net = load(model, device="cpu")
     picture = torch.rand(1, 3, HEIGHT, WIDTH + 9, generator=torch.Generator().manual_seed(1))
     frames = [picture[..., 3 * number : 3 * number + WIDTH].contiguous() for number in range(4)]
-    before, after = net.estimate_motion(frames[0], frames[1]), net.estimate_motion(frames[2], frames[3])
+    before, after = net.encode(frames[0], frames[1]).pair_motion, net.encode(frames[2], frames[3]).pair_motion
     with torch.no_grad():
         assert held(lambda: net.encode(frames[1], frames[2])) < encoding
         field = net.encode(frames[1], frames[2]).with_neighbours(before, after)

@@ -250,14 +250,6 @@ def test_the_noise_of_a_flow_is_evened_out_but_not_what_moves_apart() -> None:
     torch.testing.assert_close(smooth_consistent_flow(truth), truth, rtol=0, atol=1e-5)
 
 
-def test_how_a_pair_moves_is_known_without_encoding_it(net: WarpINR) -> None:
-    for size in ((24, 40), (13, 21)):
-        quick, whole = net.estimate_motion(*frames(*size)), net.encode(*frames(*size)).pair_motion
-        for name in ("frame0", "frame1", "flow01", "flow10", "textureless", "informative"):
-            assert getattr(quick, name).shape[-2:] == size
-            assert torch.equal(getattr(quick, name), getattr(whole, name))
-
-
 @pytest.mark.parametrize("size", [(24, 40), (13, 21)])
 def test_turned_pictures_give_the_same_detail_turned(size: tuple[int, int]) -> None:
     """Of a frame that is held, and whatever its size; a network that looks at it only one way does not do that."""
@@ -282,7 +274,7 @@ def test_what_is_turned_knows_its_neighbours_and_only_the_detail_changes() -> No
     first, second = frames(24, 40)
     other = frames(24, 40, batch=3)[1][2:]
     fields = [
-        net.encode(first, second).with_neighbours(net.estimate_motion(other, first), None) for net in (once, eight)
+        net.encode(first, second).with_neighbours(net.encode(other, first).pair_motion, None) for net in (once, eight)
     ]
     for t in (0, 0.4, 1):
         pictures = [field.sample(t, (30, 50)) for field in fields]
@@ -343,11 +335,11 @@ def test_neighbours_tell_of_detail_where_something_changes(config: WarpINRConfig
     other = frames(24, 40, batch=3)[1][2:]
     field, size = net.encode(first, second), (30, 50)
     alone = [field.sample(t, size) for t in (0, 1)]
-    before, after = net.estimate_motion(other, first), net.estimate_motion(second, other)
+    before, after = net.encode(other, first).pair_motion, net.encode(second, other).pair_motion
     for told in ((before, after), (None, None), (before, None), (None, after)) * 2:
         seen = [field.with_neighbours(*told).sample(t, size) for t in (0, 1)]
         assert [torch.equal(a, b) for a, b in zip(seen, alone, strict=True)] == [pair is None for pair in told]
-    still = [net.estimate_motion(first, first), net.estimate_motion(second, second)]
+    still = [net.encode(first, first).pair_motion, net.encode(second, second).pair_motion]
     assert not any(motion.informative.any() for motion in still)
     for t in (0, 1):
         torch.testing.assert_close(field.with_neighbours(*still).sample(t, size), alone[t], rtol=0, atol=1e-5)

@@ -50,8 +50,8 @@ def among(
 ) -> ZoomingSlowMoField:
     """The field of a pair among its neighbours."""
     return network.encode(*pair).with_neighbours(
-        None if before is None else network.estimate_motion(before, pair[0]),
-        None if after is None else network.estimate_motion(pair[1], after),
+        None if before is None else network.encode(before, pair[0]).pair_motion,
+        None if after is None else network.encode(pair[1], after).pair_motion,
     )
 
 
@@ -120,7 +120,9 @@ def test_same_bits_in_every_order(small: ZoomingSlowMo) -> None:
     expected = {t: among(small, before, pair, after).sample(t, size) for t in TIMES}
     alone = {t: small.encode(*pair).sample(t, size) for t in TIMES}
     plain = small.encode(*pair)
-    informed = plain.with_neighbours(small.estimate_motion(before, pair[0]), small.estimate_motion(pair[1], after))
+    informed = plain.with_neighbours(
+        small.encode(before, pair[0]).pair_motion, small.encode(pair[1], after).pair_motion
+    )
     for t in (1, 0, 0.5, 0):
         assert torch.equal(informed.sample(t, size), expected[t])
         assert torch.equal(plain.sample(t, size), alone[t])  # another window between two looks at the first
@@ -134,7 +136,7 @@ def test_a_window_is_encoded_once(small: ZoomingSlowMo) -> None:
     try:
         field = small.encode(*pair)
         for t in (0, 0.5):
-            told = small.estimate_motion(before.clone(), pair[0]), small.estimate_motion(pair[1], after.clone())
+            told = small.encode(before.clone(), pair[0]).pair_motion, small.encode(pair[1], after.clone()).pair_motion
             field.with_neighbours(*told).sample(t, (32, 32))
         assert len(encoded) == 1
         field.with_neighbours(None, told[1]).sample(0, (32, 32))
@@ -173,7 +175,9 @@ def test_field_says_what_it_holds(small: ZoomingSlowMo) -> None:
     before, *pair, after = consecutive(8, 12)
     field, one = small.encode(*pair), 3 * 8 * 12 * 4
     assert field.nbytes() == 2 * one
-    among_others = field.with_neighbours(small.estimate_motion(before, pair[0]), small.estimate_motion(pair[1], after))
+    among_others = field.with_neighbours(
+        small.encode(before, pair[0]).pair_motion, small.encode(pair[1], after).pair_motion
+    )
     among_others.sample(0, (32, 48))
     assert field.nbytes() == among_others.nbytes() == 4 * one + 3 * SMALL.channels * 8 * 12 * 4
 

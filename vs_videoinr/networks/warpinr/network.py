@@ -148,7 +148,11 @@ class WarpINR(Network):
         return WarpField(self, self.estimate_motion(frame0, frame1))
 
     def estimate_motion(self, frame0: Tensor, frame1: Tensor) -> PairMotion:
-        """See `Network.estimate_motion`."""
+        """Return all that is known of a pair of frames whatever time and size are asked for.
+
+        Raises:
+            ValueError, TypeError: See `checked_frames`.
+        """
         frame0, frame1 = self.checked_frames(frame0, frame1)
         exposure, static = self._exposure(frame0, frame1), self._static_regions(frame0, frame1)
         flow = self._flow_levels(torch.cat(exposure.match(frame0, frame1)))[-1]

@@ -74,11 +74,7 @@ class ZoomingSlowMo(Encoder, Network):
 
     def encode(self, frame0: Tensor, frame1: Tensor) -> ZoomingSlowMoField:
         """See `Network.encode`; the work begins when the field is sampled, for only then its neighbours are known."""
-        return ZoomingSlowMoField(self, self.estimate_motion(frame0, frame1))
-
-    def estimate_motion(self, frame0: Tensor, frame1: Tensor) -> PairFrames:
-        """See `Network.estimate_motion`: motion is what the encoder finds, so this hands on the frames themselves."""
-        return PairFrames(*self.checked_frames(frame0, frame1))
+        return ZoomingSlowMoField(self, PairFrames(*self.checked_frames(frame0, frame1)))
 
     def decode(self, maps: Tensor, check: Callable[[], None] | None = None) -> Tensor:
         """Return what one place of `recurrent_maps`, (B, C, H, W), looks like: (B, 3, SCALE·H, SCALE·W).
