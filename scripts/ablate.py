@@ -59,9 +59,9 @@ class FullSizeMotion(WarpINR):
     #: The full size frame by the bytes of what the network gets.
     full_size: dict[bytes, Tensor]
 
-    def estimate_motion(self, frame0: Tensor, frame1: Tensor) -> PairMotion:
+    def estimate_motion(self, frame0: Tensor, frame1: Tensor, *, previous: PairMotion | None = None) -> PairMotion:
         """See `WarpINR.estimate_motion`."""
-        motion = super().estimate_motion(frame0, frame1)
+        motion = super().estimate_motion(frame0, frame1, previous=previous)
         full = super().estimate_motion(*(self.full_size[frame.numpy().tobytes()] for frame in (frame0, frame1)))
         size = motion.flow01.shape[-2:]
         flow01, flow10 = (
@@ -100,9 +100,11 @@ class MovingToTruth(WarpINR):
 
     truth: Iterator[Tensor]
 
-    def encode(self, frame0: Tensor, frame1: Tensor) -> VideoField:  # type: ignore[override]
+    def encode(  # type: ignore[override]
+        self, frame0: Tensor, frame1: Tensor, *, previous: VideoField | None = None
+    ) -> VideoField:
         """See `Network.encode`."""
-        field = super().encode(frame0, frame1)
+        field = super().encode(frame0, frame1, previous=previous)
         return MovedToTruth(field, lambda true, made: self.flow_levels(true, made)[-1][:1], self.truth)
 
 

@@ -66,7 +66,7 @@ class Copying(Network):
         """See `Network.settings`."""
         return {}
 
-    def encode(self, frame0: Tensor, frame1: Tensor) -> VideoField:
+    def encode(self, frame0: Tensor, frame1: Tensor, *, previous: VideoField | None = None) -> VideoField:  # noqa: ARG002
         """See `Network.encode`."""
         return CopyingField(*self.checked_frames(frame0, frame1))
 

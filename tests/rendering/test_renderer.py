@@ -36,9 +36,9 @@ class Counting(VideoINR):
         self.load_state_dict(like.state_dict())
         self.pairs = 0
 
-    def encode(self, frame0: Tensor, frame1: Tensor) -> VideoField:
+    def encode(self, frame0: Tensor, frame1: Tensor, *, previous: VideoField | None = None) -> VideoField:
         self.pairs += 1
-        return super().encode(frame0, frame1)
+        return super().encode(frame0, frame1, previous=previous)
 
 
 class Minding(WarpINR):
@@ -48,9 +48,9 @@ class Minding(WarpINR):
         super().__init__(WarpINRConfig(levels=(4, 4), hidden=4, radius=1, detail=FrameDetailConfig(width=8, blocks=1)))
         self.pairs = 0
 
-    def encode(self, frame0: Tensor, frame1: Tensor) -> WarpField:
+    def encode(self, frame0: Tensor, frame1: Tensor, *, previous: VideoField | None = None) -> WarpField:
         self.pairs += 1
-        return super().encode(frame0, frame1)
+        return super().encode(frame0, frame1, previous=previous)
 
 
 @pytest.fixture
@@ -138,9 +138,9 @@ def test_what_leaves_no_room_is_forgotten_before_the_next_is_made(tiny: str, mon
     alive: list[int] = []
 
     class Watching(Counting):
-        def encode(self, frame0: Tensor, frame1: Tensor) -> VideoField:
+        def encode(self, frame0: Tensor, frame1: Tensor, *, previous: VideoField | None = None) -> VideoField:
             alive.append(sum(field() is not None for field in made))
-            field = super().encode(frame0, frame1)
+            field = super().encode(frame0, frame1, previous=previous)
             made.append(weakref.ref(field))
             return field
 
@@ -185,8 +185,8 @@ def test_rows_are_not_written_beyond_their_end(renderer: Renderer) -> None:
 
 def test_closing_abandons_the_work(renderer: Renderer, tiny: str) -> None:
     class Closing(Counting):
-        def encode(self, frame0: Tensor, frame1: Tensor) -> VideoField:
-            field = super().encode(frame0, frame1)
+        def encode(self, frame0: Tensor, frame1: Tensor, *, previous: VideoField | None = None) -> VideoField:
+            field = super().encode(frame0, frame1, previous=previous)
             closing.close()
             return field
 

@@ -150,10 +150,12 @@ class Network(nn.Module, ABC):
         """The settings that shapes do not tell, as `config_from_shapes` takes them back from a card."""
 
     @abstractmethod
-    def encode(self, frame0: Tensor, frame1: Tensor) -> VideoField:
+    def encode(self, frame0: Tensor, frame1: Tensor, *, previous: VideoField | None = None) -> VideoField:
         """Encode two (B, 3, height, width) RGB frames in [0, 1]; any height and width from 1 up.
 
-        Frames of any floating dtype and device are taken; they are moved to the network's own.
+        Frames of any floating dtype and device are taken; they are moved to the network's own. `previous` is the field
+        of a pair that ends with frame 0, if there is one: what is known of that frame need not be found again. It
+        changes no bit of the result.
 
         Raises:
             ValueError, TypeError: See `checked_frames`.

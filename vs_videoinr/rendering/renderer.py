@@ -211,7 +211,10 @@ class Renderer:
             self._cache.evict(coming=True)
             frames = [self._frame(frame) for frame in (frame0, frame1)]
             inside = [self._inside(frame) for frame in frames]
-            cached = CachedField(self._open().encode(inside[0], inside[1]), OutOfRange.of(frames, inside))
+            previous = self._cache.peek((numbers[0] - 1, numbers[0]))
+            known = None if previous is None else previous.field
+            field = self._open().encode(inside[0], inside[1], previous=known)
+            cached = CachedField(field, OutOfRange.of(frames, inside))
             self._cache.put(numbers, cached)
         return cached
 

@@ -44,7 +44,7 @@ def held(work: Callable[[], object]) -> float:
     return most / (4 * HEIGHT * WIDTH)
 
 
-@pytest.mark.parametrize(("model", "encoding", "sampling"), [("lite", 330, 330), ("standard", 330, 850)])
+@pytest.mark.parametrize(("model", "encoding", "sampling"), [("lite", 330, 660), ("standard", 330, 850)])
 def test_a_frame_takes_as_much_memory_as_it_must(
     model: str, encoding: float, sampling: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

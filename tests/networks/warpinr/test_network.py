@@ -345,6 +345,20 @@ def test_neighbours_tell_of_detail_where_something_changes(config: WarpINRConfig
         torch.testing.assert_close(field.with_neighbours(*still).sample(t, size), alone[t], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("faded", [False, True])
+def test_what_is_known_of_a_frame_from_the_pair_before_changes_no_bit(net: WarpINR, faded: bool) -> None:
+    """It is taken over once, and not where the frame would have to be exposed otherwise."""
+    first, second = frames(37, 50)
+    third = frames(37, 50, batch=3)[1][2:] if not faded else second * 0.6
+    before = net.encode(first, second)
+    without = before.nbytes()
+    following = net.encode(second, third, previous=before)
+    assert (before.nbytes() < without) == (not faded)
+    alone = net.encode(second, third)
+    assert torch.equal(following.sample(0.4, (50, 60)), alone.sample(0.4, (50, 60)))
+    assert torch.equal(net.encode(second, third, previous=before).motion(0.4, (37, 50)), alone.motion(0.4, (37, 50)))
+
+
 def test_a_frame_between_two_pairs_is_enlarged_once(net: WarpINR, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever pair and time ask for it first, in whatever order: the bits are the same."""
     enlarged = []

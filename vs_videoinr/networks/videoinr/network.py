@@ -68,7 +68,7 @@ class VideoINR(Encoder, Network):
         self.flow_imnet = Siren(continuous + maps + 1, config.temporal_hidden, 4, config.omega)
         self.encode_imnet = Siren(2 * (continuous + maps) + 1, config.colour_hidden, 3, config.omega)
 
-    def encode(self, frame0: Tensor, frame1: Tensor) -> VideoField:
+    def encode(self, frame0: Tensor, frame1: Tensor, *, previous: VideoField | None = None) -> VideoField:  # noqa: ARG002
         """Encode two (B, 3, height, width) RGB frames in [0, 1]; any height and width from 1 up."""
         frame0, frame1 = self.checked_frames(frame0, frame1)
         return VideoINRField(

@@ -100,6 +100,10 @@ class Exposure:
         changed = (frame1 * self.gains[1] + (self.offsets[1] - self.offsets[0])) / self.gains[0]
         return _possible(changed, frame1)
 
+    def is_equal(self) -> bool:
+        """Whether nothing fades. That waits for the frames' device."""
+        return all(bool((gain == 1).all()) for gain in self.gains) and not any(map(torch.any, self.offsets))
+
     def close(self) -> Tensor:
         """Whether neither frame is so much fainter that its rounding would show in the other, (B, 1, 1, 1) bool."""
         return torch.maximum(*self.gains) < MAX_DETAIL_GAIN

@@ -179,14 +179,17 @@ class FlowEstimator(nn.Module):
         self.refine = FlowStep(widths[1], hidden, radius, coarsest=False, refines=True) if refined else None
 
     def forward(self, a: list[Tensor], b: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Return the flows from `a` to `b`, coarsest first, down to 1/2 size, and the hidden state there."""
+        """Return the flows from `a` to `b`, coarsest first, down to 1/2 size, and the hidden state there.
+
+        `a` and `b` are features of the pyramid's levels from 1/2 size on.
+        """
         flows: list[Tensor] = []
         flow: Tensor | None = None
         hidden: Tensor | None = None
-        for step, level in zip(self.steps, range(len(a) - 1, 0, -1), strict=True):
+        for step, level in zip(self.steps, range(len(a) - 1, -1, -1), strict=True):
             flow, hidden = step(a[level], b[level], flow, hidden)
             flows.append(flow)
-            if level > 1:
+            if level > 0:
                 flow = upsample_flow(flow)
                 hidden = F.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
         assert hidden is not None

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vs_videoinr.errors import ModelError
-from vs_videoinr.networks.base import Network, Shapes
+from vs_videoinr.networks.base import Network, Shapes, VideoField
 from vs_videoinr.networks.sampling import resize_bicubic
 from vs_videoinr.networks.warpinr.blocks import FLOW, pad_to_multiple
 from vs_videoinr.networks.warpinr.exposure import Exposure
@@ -143,29 +143,39 @@ class WarpINR(Network):
         detail = self.config.detail
         return {"self_ensemble": True} if isinstance(detail, TrunkDetailConfig) and detail.self_ensemble else {}
 
-    def encode(self, frame0: Tensor, frame1: Tensor) -> WarpField:
+    def encode(self, frame0: Tensor, frame1: Tensor, *, previous: VideoField | None = None) -> WarpField:
         """See `Network.encode`."""
-        return WarpField(self, self.estimate_motion(frame0, frame1))
+        known = previous.pair_motion if isinstance(previous, WarpField) else None
+        return WarpField(self, self.estimate_motion(frame0, frame1, previous=known))
 
-    def estimate_motion(self, frame0: Tensor, frame1: Tensor) -> PairMotion:
+    def estimate_motion(self, frame0: Tensor, frame1: Tensor, *, previous: PairMotion | None = None) -> PairMotion:
         """Return all that is known of a pair of frames whatever time and size are asked for.
+
+        `previous` is of a pair that ends with frame 0. Its features of that frame are taken from it.
 
         Raises:
             ValueError, TypeError: See `checked_frames`.
         """
         frame0, frame1 = self.checked_frames(frame0, frame1)
         exposure, static = self._exposure(frame0, frame1), self._static_regions(frame0, frame1)
-        flow = self._flow_levels(torch.cat(exposure.match(frame0, frame1)))[-1]
+        matched = exposure.match(frame0, frame1)
+        # Features are of frames as they are where nothing fades. To ask for that, an accelerator would be waited for.
+        shared = frame0.device.type == "cpu" and exposure.is_equal()
+        features0 = previous.take_features1() if shared and previous is not None else None
+        features = features0 or self._features(matched[0]), self._features(matched[1])
+        flow = self._flow_levels(torch.cat(matched), [torch.cat(level) for level in zip(*features, strict=True)])[-1]
         flow = flow * (1 - static_mask(torch.cat((static.reach, static.reach)), flow))
         flow01, flow10 = flow.contiguous().chunk(2)
-        return PairMotion(frame0, frame1, flow01, flow10, exposure, static)
+        kept = [features[1]] if shared and not flow.requires_grad else []
+        return PairMotion(frame0, frame1, flow01, flow10, exposure, static, kept)
 
     def flow_levels(self, frame0: Tensor, frame1: Tensor) -> list[Tensor]:
         """Return the flows between two frames at all levels, coarsest first, as training supervises them.
 
         Each flow is (2B, 2, h', w'): frame 0 → 1 in the first half of the batch, frame 1 → 0 in the second.
         """
-        return self._flow_levels(torch.cat(self._exposure(frame0, frame1).match(frame0, frame1)))
+        both = torch.cat(self._exposure(frame0, frame1).match(frame0, frame1))
+        return self._flow_levels(both, self._features(both))
 
     def enlarge(self, frame: Tensor, neighbours: list[Neighbour], blank: Tensor, size: tuple[int, int]) -> Tensor:
         """Return a frame at another size, float32 (B, 3, *size): bicubic, and its residual detail.
@@ -201,19 +211,23 @@ class WarpINR(Network):
 
     def _features_and_state(self, both: Tensor) -> tuple[Tensor, Tensor]:
         """Features at full size of the frames of a pair (2B, 3, h, w), and the flow estimator's state at half size."""
-        levels = self.pyramid(both - 0.5)
-        return levels[0], self.flow(levels, [_other(level) for level in levels])[1]
+        full, *levels = self.pyramid(both - 0.5)
+        return full, self.flow(levels, [_other(level) for level in levels])[1]
 
-    def _flow_levels(self, both: Tensor) -> list[Tensor]:
-        """Flows of both directions, coarsest first; the last one is of the frames' own size.
+    def _features(self, frames: Tensor) -> list[Tensor]:
+        """Features of frames (B, 3, h, w) from half size on, which is what the flow needs."""
+        levels: list[Tensor] = self.pyramid(frames.contiguous(memory_format=torch.channels_last) - 0.5)
+        return levels[1:]
+
+    def _flow_levels(self, both: Tensor, levels: list[Tensor]) -> list[Tensor]:
+        """Flows of both directions, coarsest first, by features of all levels; the last one is of the frames' own size.
 
         All others are of frames extended to whole pixels of the coarsest level.
         """
         both = both.contiguous(memory_format=torch.channels_last)
-        levels = self.pyramid(both - 0.5)
         flows, state = self.flow(levels, [_other(level) for level in levels])
         if self.flow.refine is not None and self.uses(Stage.FINE_FLOW):
-            flows.append(self.flow.refine(levels[1], _other(levels[1]), flows[-1], state)[0])
+            flows.append(self.flow.refine(levels[0], _other(levels[0]), flows[-1], state)[0])
         if not self.uses(Stage.FLOW):
             flows = [torch.zeros_like(flow) for flow in flows]
             return [*flows, torch.zeros_like(both[:, :FLOW]).float()]

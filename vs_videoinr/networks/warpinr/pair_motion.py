@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from dataclasses import dataclass, field
 
@@ -41,6 +42,7 @@ class PairMotion:
         flow10: From frame 1 to frame 0.
         exposure: How both are brought to the same exposure.
         static: Where nothing moves.
+        features1: Of frame 1, from half size on, until a pair that begins with it takes them; one entry or none.
         enlarged: Frames 0 and 1, by number, as they were asked for last. A frame between two pairs is kept by the later
             one, so that both have it from there.
     """
@@ -51,6 +53,7 @@ class PairMotion:
     flow10: Tensor
     exposure: Exposure
     static: StaticRegions
+    features1: list[list[Tensor]] = field(default_factory=list, repr=False)
     enlarged: dict[int, EnlargedFrame] = field(default_factory=dict, repr=False)
 
     @property
@@ -63,8 +66,12 @@ class PairMotion:
         """Where one frame can show of the other what that does not show itself, (B, 1, h, w) bool."""
         return (self.static.reach == 0) & self.exposure.close()
 
+    def take_features1(self) -> list[Tensor] | None:
+        """Return the features of frame 1, if they are kept, and let go of them."""
+        return self.features1.pop() if self.features1 else None
+
     def nbytes(self) -> int:
         """Return bytes of tensor memory, but for what is next to nothing."""
-        own = (self.frame0, self.frame1, self.flow01, self.flow10, *vars(self.static).values())
-        tensors: int = sum(tensor.nbytes for tensor in own)
+        own = [self.frame0, self.frame1, self.flow01, self.flow10, *vars(self.static).values()]
+        tensors: int = sum(tensor.nbytes for tensor in itertools.chain(own, *self.features1))
         return tensors + sum(kept.frame.nbytes() for kept in self.enlarged.values())

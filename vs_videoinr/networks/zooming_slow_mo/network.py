@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vs_videoinr.errors import ModelError
-from vs_videoinr.networks.base import Network, Shapes
+from vs_videoinr.networks.base import Network, Shapes, VideoField
 from vs_videoinr.networks.limits import Limits
 from vs_videoinr.networks.videoinr.encoder import Encoder
 from vs_videoinr.networks.videoinr.layers import conv3x3, leaky
@@ -72,7 +72,13 @@ class ZoomingSlowMo(Encoder, Network):
         self.HRconv = conv3x3(config.channels, config.channels)
         self.conv_last = conv3x3(config.channels, 3)
 
-    def encode(self, frame0: Tensor, frame1: Tensor) -> ZoomingSlowMoField:
+    def encode(
+        self,
+        frame0: Tensor,
+        frame1: Tensor,
+        *,
+        previous: VideoField | None = None,  # noqa: ARG002
+    ) -> ZoomingSlowMoField:
         """See `Network.encode`; the work begins when the field is sampled, for only then its neighbours are known."""
         return ZoomingSlowMoField(self, PairFrames(*self.checked_frames(frame0, frame1)))
 
