@@ -33,7 +33,24 @@ ENTRY = "VapourSynthPluginInit2"
 
 #: The networks' kernels, and what they are called: each once per variant, of which only x86-64 has a second one.
 KERNELS = "vs_videoinr/networks/libvideoinr_kernels"
-FUNCTIONS = ("decode_colours", "decode_flow", "lanes", "pack_frame", "tile", "warp_and_blend")
+FUNCTIONS = (
+    "correlate",
+    "correlate_scratch",
+    "decode_colours",
+    "decode_flow",
+    "lanes",
+    "lucas_kanade_accept",
+    "lucas_kanade_scratch",
+    "lucas_kanade_solve",
+    "lucas_kanade_start",
+    "pack_frame",
+    "smooth_directions",
+    "smooth_places",
+    "smooth_scratch",
+    "tile",
+    "warp",
+    "warp_and_blend",
+)
 
 #: The oldest systems that the wheels' tags promise to get by with.
 OLDEST = {"glibc": (2, 17), "Windows": (10,), "macOS": (11, 0)}

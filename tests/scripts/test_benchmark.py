@@ -79,6 +79,7 @@ def test_an_earlier_commit_is_built_and_really_runs(tmp_path: Path) -> None:
 def test_a_frame_arrives_when_it_is_made_and_not_with_the_next(tmp_path: Path) -> None:
     script = source((60, 40), 5, tmp_path)  # vspipe keeps the last of the 7200 bytes until there are more
     script += """
+core.num_threads = 1  # one frame after the other
 import time
 def slow(n, f):
     time.sleep(0.2)
