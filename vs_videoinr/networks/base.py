@@ -191,4 +191,4 @@ class Network(nn.Module, ABC):
             raise ValueError(
                 f"frame0 and frame1 must be of one shape, got {tuple(frame0.shape)} and {tuple(frame1.shape)}"
             )
-        return frame0.to(like.device, like.dtype), frame1.to(like.device, like.dtype)
+        return frame0.to(like), frame1.to(like)

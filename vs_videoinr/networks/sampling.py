@@ -6,6 +6,8 @@ of an image lies its border's colour.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,19 +18,41 @@ from vs_videoinr.networks import kernels
 LANCZOS_RADIUS = 3
 
 
-def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:
-    """Pixel coordinates (1, 2, height, width), channels (x, y), float32."""
-    y = torch.arange(height, device=like.device, dtype=torch.float32)
+def pixel_grid(height: int, width: int, like: Tensor, top: int = 0) -> Tensor:
+    """Pixel coordinates (1, 2, height, width), channels (x, y), float32, of the rows from `top` on."""
+    y = torch.arange(top, top + height, device=like.device, dtype=torch.float32)
     x = torch.arange(width, device=like.device, dtype=torch.float32)
     return torch.stack((x.expand(height, width), y[:, None].expand(height, width)))[None]
 
 
 def sample_at(image: Tensor, position: Tensor, mode: str = "bilinear") -> Tensor:
     """Sample (B, C, h, w) at pixel `position`s (B, 2, H, W), channels (x, y); outside lies the border's colour."""
-    height, width = image.shape[-2:]
-    size = position.new_tensor([width, height])
-    grid = (position.permute(0, 2, 3, 1) * 2 + 1) / size - 1
-    return _sample(image, grid, mode)
+    scale, first = _grid_units(image.shape[-2], image.shape[-1], image.device)
+    return _sample(image, torch.addcmul(first, position.permute(0, 2, 3, 1), scale), mode)
+
+
+# Constants are made once, also on a device that would be waited for if they were copied there. They are no inference
+# tensors, whoever asks for them first, so that training can go on with them.
+@lru_cache(maxsize=32)
+def _grid_units(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """A pixel of an image as `grid_sample` counts, which has the image's borders at -1 and 1, and the first pixel.
+
+    (2,) each, of x and y.
+    """
+    with torch.inference_mode(False):
+        scale = torch.linspace(2 / width, 2 / height, 2, device=device)
+        return scale, torch.linspace(1 / width - 1, 1 / height - 1, 2, device=device)
+
+
+@lru_cache(maxsize=16)
+def _grid(size: tuple[int, int], image_size: tuple[int, int], device: torch.device) -> Tensor:
+    """Pixels of `size`, (1, height, width, 2), channels (x, y), as `grid_sample` counts them in an image."""
+    with torch.inference_mode(False):
+        y, x = (
+            torch.linspace(1 / side - 1, (2 * count - 1) / side - 1, count, device=device)
+            for count, side in zip(size, image_size, strict=True)
+        )
+        return torch.stack((x.expand(size), y[:, None].expand(size)), 2)[None]
 
 
 def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
@@ -46,12 +70,15 @@ def sample_nearest(image: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
         (B, 2, H, W), from the pixel's centre to the position in it, -0.5 to 0.5, channels (x, y).
     """
     batch, channels, height, width = image.shape
-    position = position.clamp(position.new_zeros(2, 1, 1), position.new_tensor([width - 1, height - 1]).view(2, 1, 1))
+    last = torch.linspace(width - 1, height - 1, 2, device=position.device).view(2, 1, 1)
+    position = position.clamp_min(0).minimum(last)
     nearest = position.round()
-    x, y = nearest[:, 0].long().clamp(0, width - 1), nearest[:, 1].long().clamp(0, height - 1)  # wherever NaN leads
-    first = torch.arange(batch, device=image.device).view(-1, 1, 1) * (height * width)
+    x, y = nearest.nan_to_num(0).long().unbind(1)
+    index = torch.add(x, y, alpha=width)
+    if batch > 1:
+        index = index + torch.arange(batch, device=image.device).view(-1, 1, 1) * (height * width)
     pixels = image.permute(0, 2, 3, 1).reshape(-1, channels)
-    found = pixels.index_select(0, (first + y * width + x).flatten())
+    found = pixels.index_select(0, index.flatten())
     return found.view(batch, *position.shape[-2:], channels).permute(0, 3, 1, 2), position - nearest
 
 
@@ -61,17 +88,17 @@ def sample_lanczos(image: Tensor, position: Tensor) -> Tensor:
     Quick where the image is channels-last.
     """
     batch, channels, height, width = image.shape
-    weights, places = [], []
-    for line, side in zip(position.flatten(2).unbind(1), (width, height), strict=True):
-        # Farther outside everything is of the border's colour, and places stay small enough to be counted.
-        line = line.clamp(-LANCZOS_RADIUS, side - 1 + LANCZOS_RADIUS)
-        start = line.floor()
-        weights.append(lanczos(line - start))
-        taps = torch.arange(1 - LANCZOS_RADIUS, LANCZOS_RADIUS + 1, device=image.device)
-        places.append((start.long()[..., None] + taps).clamp(0, side - 1))
-    first = torch.arange(batch, device=image.device).view(-1, 1, 1, 1) * (height * width)
-    index = first + places[1][..., :, None] * width + places[0][..., None, :]
-    weight = weights[1][..., :, None] * weights[0][..., None, :]
+    # Farther outside everything is of the border's colour, and places stay small enough to be counted.
+    beyond = torch.linspace(width - 1 + LANCZOS_RADIUS, height - 1 + LANCZOS_RADIUS, 2, device=position.device)
+    line = position.flatten(2).clamp_min(-LANCZOS_RADIUS).minimum(beyond[:, None])
+    start = line.floor()
+    weights = lanczos(line - start)
+    taps = torch.arange(1 - LANCZOS_RADIUS, LANCZOS_RADIUS + 1, device=image.device)
+    x, y = (start.long()[..., None] + taps).unbind(1)
+    index = torch.add(x.clamp(0, width - 1)[..., None, :], y.clamp(0, height - 1)[..., :, None], alpha=width)
+    if batch > 1:
+        index = index + torch.arange(batch, device=image.device).view(-1, 1, 1, 1) * (height * width)
+    weight = weights[:, 1, ..., :, None] * weights[:, 0, ..., None, :]
     # A weighted sum of rows of a table, which is what colours of pixels are here.
     count = (2 * LANCZOS_RADIUS) ** 2
     table = image.permute(0, 2, 3, 1).reshape(-1, channels)
@@ -94,14 +121,11 @@ def warp(image: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
     kernel = kernels.kernels_for(image, flow) if mode == "bilinear" else None
     if kernel is not None:
         return kernel.warp(image, flow)
-    return _sample(image, torch.stack([_warped_axis(image, flow, axis) for axis in (0, 1)], 3), mode)
-
-
-def _warped_axis(image: Tensor, flow: Tensor, axis: int) -> Tensor:
-    """Places in x (`axis` 0) or y (1), (B, h, w), as `grid_sample` counts them: the image's borders are at -1 and 1."""
-    side, count = image.shape[3 - axis], flow.shape[3 - axis]
-    line = torch.linspace(1 / side - 1, (2 * count - 1) / side - 1, count, device=flow.device)
-    return torch.add(line if axis == 0 else line[:, None], flow[:, axis].float(), alpha=2 / side)
+    height, width = image.shape[-2:]
+    base = _grid((flow.shape[-2], flow.shape[-1]), (height, width), image.device)
+    scale = _grid_units(height, width, image.device)[0]
+    grid = torch.addcmul(base, flow.float().permute(0, 2, 3, 1), scale)
+    return _sample(image, grid, mode)
 
 
 def resize_bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -45,12 +46,14 @@ class TrackedNeighbour:
     trust: Tensor
 
 
-def _reduction_kernel() -> Tensor:
+@lru_cache(maxsize=2)
+def _reduction_kernel(device: torch.device) -> Tensor:
     """The weights of an antialiased bicubic reduction (a = -0.5) to a DETAIL_SCALE-th."""
-    x = torch.arange(1 - 2 * DETAIL_SCALE, 2 * DETAIL_SCALE).abs() / DETAIL_SCALE
-    near, far = (1.5 * x - 2.5) * x**2 + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
-    weights = torch.where(x < 1, near, far)
-    return weights / weights.sum()
+    with torch.inference_mode(False):  # or training could not go on with it
+        x = torch.arange(1 - 2 * DETAIL_SCALE, 2 * DETAIL_SCALE, device=device).abs() / DETAIL_SCALE
+        near, far = (1.5 * x - 2.5) * x**2 + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
+        weights = torch.where(x < 1, near, far)
+        return weights / weights.sum()
 
 
 def _bands(frame: Tensor) -> Iterator[tuple[int, int]]:
@@ -64,7 +67,7 @@ def _bands(frame: Tensor) -> Iterator[tuple[int, int]]:
 
 def _reduce_around(fine: Tensor, top: int, bottom: int) -> Tensor:
     """What reducing would make of (B, 3, H, W) around every place of the rows from `top` to `bottom`."""
-    weights = _reduction_kernel().to(fine)
+    weights = _reduction_kernel(fine.device)
     reach, planes = len(weights) // 2, fine.shape[1]
     above, below = max(top - reach, 0), min(bottom + reach, fine.shape[-2])
     missing = (reach, reach, above - (top - reach), bottom + reach - below)
@@ -176,8 +179,7 @@ class BackProjection(nn.Module):
         parts = []
         for top, bottom in _bands(frame):
             size = DETAIL_SCALE * (bottom - top), fine.shape[-1]
-            corner = fine.new_tensor([0, DETAIL_SCALE * top]).view(1, 2, 1, 1)
-            places = (pixel_grid(*size, fine) + corner + 0.5) / DETAIL_SCALE - 0.5
+            places = (pixel_grid(*size, fine, DETAIL_SCALE * top) + 0.5) / DETAIL_SCALE - 0.5
             part = fine.new_zeros(*fine.shape[:2], *size)
             for one, residual in zip(tracked, residuals, strict=True):
                 position = places + _spread(one.flow_to, top, bottom)

@@ -13,16 +13,17 @@ ITERATIONS = 3  # of the search for the source pixel that has come to a place
 
 
 def accelerations(pair: PairMotion, before: PairMotion | None, after: PairMotion | None) -> Tensor | None:
-    """Return by how much the motion of what frames 0 and 1 show changes, from pair to pair: (B, 4, h, w), x and y each.
+    """Return by how much the motion of what frames 0 and 1 show changes, from pair to pair: (2B, 2, h, w).
 
-    Of frame 0 the pair `before` tells, of frame 1 the one `after`; None if neither is known.
+    Frame 0's is the first half of the batch, of which the pair `before` tells, frame 1's the second, of which the one
+    `after` does; None if neither is known.
     """
     if before is None and after is None:
         return None
     nothing = torch.zeros_like(pair.flow01)
     first = nothing if before is None else (pair.flow01 + before.flow10) * ~(pair.textureless | before.textureless)
     second = nothing if after is None else (pair.flow10 + after.flow01) * ~(pair.textureless | after.textureless)
-    return torch.cat((first, second), 1)
+    return torch.cat((first, second))
 
 
 def flows_at(pair: PairMotion, acceleration: Tensor | None, t: float) -> Tensor:
@@ -33,18 +34,28 @@ def flows_at(pair: PairMotion, acceleration: Tensor | None, t: float) -> Tensor:
     what is at 0 and at 1 where the frames have it is a·t·(1 - t)/2 behind between them (Xu et al., Quadratic Video
     Interpolation, 2019); a is the mean of what both frames tell.
     """
+    # What either frame shows is one half of a batch: a GPU takes as long to begin the work as to do it.
+    halves = 2, *pair.flow01.shape
+    motion = torch.cat((pair.flow01, -pair.flow10))
+    to_frame = torch.linspace(-t, 1 - t, 2, device=motion.device).view(2, 1, 1, 1, 1)
+    bend = None if acceleration is None else acceleration * (t * (1 - t) / 4)
 
-    def offset_at(to0: Tensor, to1: Tensor) -> Tensor:
-        if acceleration is None:
-            return torch.zeros_like(to0)
-        return t * (1 - t) / 4 * (warp(acceleration[:, :2], to0) + warp(acceleration[:, 2:], to1))
+    def position(offset: Tensor | None, v: Tensor) -> Tensor:
+        way = v * to_frame if offset is None else torch.addcmul(offset, v, to_frame)
+        return way.flatten(0, 1)
 
-    v0 = v1 = (1 - t) * pair.flow01 - t * pair.flow10
-    offset = offset_at(-t * v0, (1 - t) * v1)
+    def offset_at(position: Tensor) -> Tensor | None:
+        return None if bend is None else warp(bend, position).view(halves).sum(0)
+
+    first, second = motion.view(halves)
+    v = torch.lerp(first, second, t).expand(halves)
+    offset = offset_at(position(None, v))
     for _ in range(ITERATIONS):
-        v0 = warp(pair.flow01, offset - t * v0)
-        v1 = -warp(pair.flow10, offset + (1 - t) * v1)
-        offset = offset_at(offset - t * v0, offset + (1 - t) * v1)
-    static0, static1 = static_mask(pair.static.reach, v0), static_mask(pair.static.reach, v1)
-    offset = offset * (1 - static0 * static1)
-    return torch.cat((offset - t * v0 * (1 - static0), offset + (1 - t) * v1 * (1 - static1)), 1)
+        v = warp(motion, position(offset, v)).view(halves)
+        offset = offset_at(position(offset, v))
+    reach = torch.cat((pair.static.reach, pair.static.reach))
+    static = static_mask(reach, v.flatten(0, 1)).view(2, *pair.static.reach.shape)
+    if offset is not None:
+        offset = offset * (1 - static[0] * static[1])
+    flows = position(offset, v * (1 - static)).view(halves)
+    return flows.transpose(0, 1).flatten(1, 2)

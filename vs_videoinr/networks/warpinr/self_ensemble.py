@@ -6,6 +6,7 @@ it says of all eight errs less (geometric self-ensemble: Lim et al., EDSR, 2017)
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 TRANSFORMS = 8
@@ -27,6 +28,6 @@ def transform_back(image: Tensor, number: int) -> Tensor:
 
 def transform_flow(flow: Tensor, number: int) -> Tensor:
     """Return a flow (B, 2, h, w), channels (x, y), that leads to the same place in transformed pictures."""
-    signs = flow.new_tensor([-1 if number & 1 else 1, -1 if number & 2 else 1]).view(1, 2, 1, 1)
+    signs = torch.linspace(-1 if number & 1 else 1, -1 if number & 2 else 1, 2, device=flow.device).view(2, 1, 1)
     flow = transform(flow * signs, number)
     return flow.flip(1) if number & 4 else flow

@@ -103,8 +103,13 @@ class StaticRegions:
         rest, frames = reach_of_rest(frame0, frame1), torch.cat((frame0, frame1))
         if not colour:
             return cls(rest, rest, torch.zeros_like(frames[:, :1], dtype=torch.bool))
-        one_colour, bars = reach_of_colour(frames), static_bars(frame0, frame1)
-        inside = reach_of_colour(frames, torch.cat((bars, bars))) if bars.any() else one_colour
+        bars = static_bars(frame0, frame1)
+        if frames.device.type == "cpu" and not bars.any():
+            inside = one_colour = reach_of_colour(frames)
+        else:  # whether there are any, a GPU would have to be waited for
+            ignored = torch.cat((bars, bars))
+            ignored = torch.cat((torch.zeros_like(ignored), ignored))
+            one_colour, inside = reach_of_colour(torch.cat((frames, frames)), ignored).chunk(2)
         first, second = inside.chunk(2)
         empty = (torch.maximum(first, second) >= MAX_MOTION_PX) | one_is_empty(frame0, frame1, bars)
         nothing = torch.where(empty, math.inf, torch.minimum(first, second))
@@ -117,4 +122,6 @@ def static_mask(reach: Tensor, motion: Tensor) -> Tensor:
     A still picture stays exactly still, while what hurries across it between the frames keeps its longer motion.
     """
     # Nothing is learned through the gate itself: the length of no motion at all has no gradient.
-    return (reach + 1 - motion.detach().square().sum(1, keepdim=True).sqrt()).clamp(0, 1) * (reach > 0)
+    length: Tensor = torch.linalg.vector_norm(motion.detach(), dim=1, keepdim=True)
+    mask: Tensor = (reach + 1 - length).clamp(0, 1) * (reach > 0)
+    return mask
