@@ -97,8 +97,9 @@ def version_of(name: str) -> str:
         programs = [PROGRAMS[part] for part in name.split(" + ") if part in PROGRAMS]
         return ", ".join(f"{program} {metadata.version(program)}" for program in programs)
     found = catalogue.find(name)
-    weights = found.weights if isinstance(found, catalogue.Model) else found
-    return f"sha256 {hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}"
+    if isinstance(found, catalogue.Model):  # whose weights may be another's
+        return f"sha256 {found.card().sha256[:16]}"
+    return f"sha256 {hashlib.sha256(found.read_bytes()).hexdigest()[:16]}"
 
 
 def measure(clip: str, truth: Frames, name: str, setting: Setting) -> tuple[Entry, Frames]:

@@ -161,12 +161,17 @@ class WarpINR(Network):
         matched = exposure.match(frame0, frame1)
         # Features are of frames as they are where nothing fades. To ask for that, an accelerator would be waited for.
         shared = frame0.device.type == "cpu" and exposure.is_equal()
-        features0 = previous.take_features1() if shared and previous is not None else None
-        features = features0 or self._features(matched[0]), self._features(matched[1])
-        flow = self._flow_levels(torch.cat(matched), [torch.cat(level) for level in zip(*features, strict=True)])[-1]
+        kept: list[list[Tensor]] = []
+        if shared:
+            features0 = None if previous is None else previous.take_features1()
+            features = features0 or self._features(frame0), self._features(frame1)
+            levels = [torch.cat(level) for level in zip(*features, strict=True)]
+            kept = [features[1]]
+        else:
+            levels = self._features(torch.cat(matched))
+        flow = self._flow_levels(torch.cat(matched), levels)[-1]
         flow = flow * (1 - static_mask(torch.cat((static.reach, static.reach)), flow))
         flow01, flow10 = flow.contiguous().chunk(2)
-        kept = [features[1]] if shared and not flow.requires_grad else []
         return PairMotion(frame0, frame1, flow01, flow10, exposure, static, kept)
 
     def flow_levels(self, frame0: Tensor, frame1: Tensor) -> list[Tensor]:
