@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from scripts import ROOT
 from scripts.evaluation import costs, crops, report, scores, vid4
 from scripts.evaluation.baselines import clip_of
-from scripts.evaluation.measure import compare, method_of, produce, reduced
+from scripts.evaluation.measure import compare, method_of, produce, reduced, version_of
 from scripts.evaluation.metrics import luma, psnr, ssim
 from scripts.evaluation.scores import Entry, at_middle, at_source, between
 from vs_videoinr import load
@@ -181,6 +181,12 @@ def test_a_model_is_measured_alone(bunny: Path, measured: Path, tmp_path: Path, 
     text = (tmp_path / "EVALUATION.md").read_text()
     assert f"| tiny | {entries[2].psnr[0]:.2f} |" in text
     Image.open(tmp_path / "evaluation" / "psnr_over_t.png").load()
+
+
+def test_scores_name_the_weights_that_they_are_of() -> None:
+    """Also of a model that uses another's."""
+    assert re.fullmatch("sha256 [0-9a-f]{16}", version_of("lite"))
+    assert version_of("standard") == version_of("lite")
 
 
 def test_a_network_of_one_size_is_measured_where_it_can_be(bunny: Path, tmp_path: Path, zooming: str) -> None:
