@@ -26,7 +26,7 @@ from tests.reference_recipe import SMALL as SMALL_VIDEOINR
 from vs_videoinr.networks import sampling
 from vs_videoinr.networks.base import Network, VideoField
 from vs_videoinr.networks.videoinr.network import VideoINR
-from vs_videoinr.networks.warpinr import back_projection
+from vs_videoinr.networks.warpinr import back_projection, flow_estimator
 from vs_videoinr.networks.warpinr.network import WarpINR, WarpINRConfig
 from vs_videoinr.networks.warpinr.trunk_detail import TrunkDetailConfig
 from vs_videoinr.networks.zooming_slow_mo.network import ZoomingSlowMo
@@ -110,7 +110,12 @@ def _part(tensor: Tensor, key: Any) -> Tensor:
 @pytest.fixture
 def pretended() -> Iterator[_Watch]:
     """The accelerators, and what is brought to them."""
-    constants = [kept for module in (sampling, back_projection) for kept in vars(module).values() if _is_cache(kept)]
+    constants = [
+        kept
+        for module in (sampling, back_projection, flow_estimator)
+        for kept in vars(module).values()
+        if _is_cache(kept)
+    ]
     assert constants
 
     def forget() -> None:
@@ -213,8 +218,8 @@ def test_what_waits_or_mixes_devices_is_seen(wait: Callable[[Tensor], object], d
 @pytest.mark.parametrize(
     ("config", "pair", "further"),
     [
-        pytest.param(WarpINRConfig(), 1250, 60, id="light"),
-        pytest.param(WarpINRConfig(detail=TrunkDetailConfig()), 2400, 60, id="trunk"),
+        pytest.param(WarpINRConfig(), 1040, 60, id="light"),
+        pytest.param(WarpINRConfig(detail=TrunkDetailConfig()), 1810, 60, id="trunk"),
     ],
 )
 def test_launches_are_bounded(config: WarpINRConfig, pair: int, further: int) -> None:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vs_videoinr.networks.warpinr.exposure import Exposure
+from vs_videoinr.networks.warpinr.static_regions import static_bars
 
 
 @pytest.fixture
@@ -15,6 +16,10 @@ def picture() -> Tensor:
     generator = torch.Generator().manual_seed(3)
     coarse = torch.rand(1, 3, 12, 18, generator=generator)
     return F.interpolate(coarse, size=(96, 144), mode="bicubic").clamp(0, 1)
+
+
+def exposure_of(frame0: Tensor, frame1: Tensor) -> Exposure:
+    return Exposure.between(frame0, frame1, static_bars(frame0, frame1))
 
 
 def rounded(picture: Tensor) -> Tensor:
@@ -28,12 +33,12 @@ def test_a_fade_is_taken_back(picture: Tensor, first: float, last: float, colour
     """From and to any colour, while the picture moves, too; the frame with more contrast stays as it is."""
     moved = picture.roll((3, 5), (2, 3))
     frames = [rounded(colour + (one - colour) * share) for one, share in ((picture, first), (moved, last))]
-    alike = Exposure.between(frames[0], frames[1]).match(frames[0], frames[1])
+    alike = exposure_of(frames[0], frames[1]).match(frames[0], frames[1])
     stronger = int(last > first)
     assert torch.equal(alike[stronger], frames[stronger])
     fit = alike[1].roll((-3, -5), (2, 3)) - alike[0]
     assert float(fit.abs().mean()) < 1.5 / 255 < 0.2 * float((frames[1] - frames[0]).abs().mean())
-    exposure = Exposure.between(frames[0], frames[1])
+    exposure = exposure_of(frames[0], frames[1])
     second = exposure.like_first(frames[1]).roll((-3, -5), (2, 3))
     assert float((second - frames[0]).abs().mean()) < 1.5 / 255 / float(exposure.gains[0])
     first_like_second = exposure.reversed().like_first(frames[0]).roll((3, 5), (2, 3))
@@ -49,7 +54,7 @@ def test_bars_do_not_fade_with_the_picture(picture: Tensor, bar: int) -> None:
         for frame in frames:
             frame[..., :bar, :] = frame[..., -bar:, :] = 0
             frame[..., bar, :] *= edge or 1
-        alike = Exposure.between(frames[0], frames[1]).match(frames[0], frames[1])
+        alike = exposure_of(frames[0], frames[1]).match(frames[0], frames[1])
         fit = (alike[1].roll((-3, -5), (2, 3)) - alike[0])[..., bar + 4 : -bar - 8, 8:-8]
         assert float(fit.abs().mean()) < 1.5 / 255
         for frame in alike:
@@ -71,13 +76,13 @@ def test_all_else_stays_as_it_is(picture: Tensor) -> None:
         (picture * 0.01, other),
     ):
         for a, b in ((first, second), (second, first)):
-            alike = Exposure.between(a, b).match(a, b)
+            alike = exposure_of(a, b).match(a, b)
             assert torch.equal(alike[0], a)
             assert torch.equal(alike[1], b)
 
 
 def test_each_of_a_batch_has_its_own(picture: Tensor) -> None:
     first, second = torch.cat((picture, picture)), torch.cat((picture, picture * 0.6))
-    alike = Exposure.between(first, second).match(first, second)
+    alike = exposure_of(first, second).match(first, second)
     assert torch.equal(alike[1][:1], picture)
     torch.testing.assert_close(alike[1][1:], picture, atol=1e-4, rtol=0)

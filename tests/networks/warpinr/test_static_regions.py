@@ -15,6 +15,10 @@ def ground(height: int = 120, width: int = 200) -> Tensor:
     return torch.full((1, 3, height, width), 0.2)
 
 
+def static_regions(frame0: Tensor, frame1: Tensor) -> StaticRegions:
+    return StaticRegions.between(frame0, frame1, static_bars(frame0, frame1))
+
+
 def test_one_colour_reaches_as_far_as_it_is_seen() -> None:
     frame = ground()
     frame[..., 50:60, 100:110] = 0.8
@@ -32,7 +36,7 @@ def test_one_colour_reaches_as_far_as_it_is_seen() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (13, 201)])
 def test_any_size_will_do(size: tuple[int, int]) -> None:
-    still = StaticRegions.between(ground(*size), ground(*size) + 0.1)
+    still = static_regions(ground(*size), ground(*size) + 0.1)
     assert still.reach.shape == (1, 1, *size)
     assert bool((still.reach == math.inf).all())
 
@@ -41,7 +45,7 @@ def test_what_comes_out_of_black_has_no_motion() -> None:
     black = torch.zeros(1, 3, 96, 128)
     picture = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(1))
     for pair in ((black, picture), (picture, black)):
-        still = StaticRegions.between(*pair)
+        still = static_regions(*pair)
         assert bool((still.reach == math.inf).all())
         assert not bool(still.rest.any())
         assert still.blank.float().mean() == 0.5
@@ -57,8 +61,8 @@ def test_bars_beside_a_picture_that_comes_out_of_white_change_nothing(grain: flo
         frame += torch.randn(frame.shape, generator=generator) * grain
         frame[..., :9, :] = frame[..., -9:, :] = 0
     for pair in ((white, picture), (picture, white)):
-        assert bool((StaticRegions.between(*pair).reach == math.inf).all())
-    moving = StaticRegions.between(picture, picture.roll(2, 3))
+        assert bool((static_regions(*pair).reach == math.inf).all())
+    moving = static_regions(picture, picture.roll(2, 3))
     assert not bool((moving.reach == math.inf).any())
 
 
@@ -80,7 +84,7 @@ def test_what_moves_over_a_plain_ground_may_move() -> None:
     """A plain square wanders: wherever it comes, or uncovers the ground, its motion is let through."""
     first, second = ground(), ground()
     first[..., 30:80, 40:90] = second[..., 30:80, 60:110] = 0.7
-    still = StaticRegions.between(first, second)
+    still = static_regions(first, second)
     motion = torch.zeros(1, 2, 120, 200)
     motion[:, 0] = 20
     gate = static_mask(still.reach, motion)

@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vs_videoinr.networks.warpinr.static_regions import static_bars
-
 BLOCK_PX = 4  # side of the squares whose means tell how a frame is exposed
 MIN_FADE_CHANGE = 1.5 / 255  # of the sorted colours of two frames that are exposed differently
 MAX_UNEXPLAINED_SHARE = 0.4  # of that change, if it is exposure
@@ -49,21 +47,20 @@ class Exposure:
 
     @classmethod
     @torch.no_grad()
-    def between(cls, frame0: Tensor, frame1: Tensor) -> Exposure:
+    def between(cls, frame0: Tensor, frame1: Tensor, bars: Tensor) -> Exposure:
         """Compare frames (B, 3, h, w) by their colours alone, wherever in the picture these are.
 
         A fade leaves a share of the picture before one colour. Means tell that colour, and deviations the share; it is
         believed where it makes the sorted colours of both frames nearly the same, and most places more alike than they
         were: what has come into a picture, or has gone, leaves most places as they are. Black bars beside the picture
-        are left out.
+        are left out: `bars`, see `static_bars`.
         """
-        barred = F.max_pool2d(static_bars(frame0, frame1).float(), BLOCK_PX, ceil_mode=True).flatten(2) > 0
-        small = [
-            _inside(F.avg_pool2d(frame.float(), BLOCK_PX, ceil_mode=True).flatten(2), barred)
-            for frame in (frame0, frame1)
-        ]
-        means = [one.mean(2)[..., None, None] for one in small]
-        spreads = [one.var(2, correction=0).mean(1).sqrt().view(-1, 1, 1, 1) for one in small]
+        barred = F.max_pool2d(bars.float(), BLOCK_PX, ceil_mode=True).flatten(2) > 0
+        both = F.avg_pool2d(torch.cat((frame0, frame1)).float(), BLOCK_PX, ceil_mode=True).flatten(2)
+        both = _inside(both, torch.cat((barred, barred)))
+        small = both.chunk(2)
+        means = both.mean(2)[..., None, None].chunk(2)
+        spreads = both.var(2, correction=0).mean(1).sqrt().view(-1, 1, 1, 1).chunk(2)
         one, nothing = torch.ones_like(spreads[0]), torch.zeros_like(means[0])
         stronger = spreads[0] >= spreads[1]
         ratio = (torch.maximum(*spreads) / torch.minimum(*spreads).clamp_min(1e-6)).clamp_max(2 * MAX_GAIN)
@@ -71,7 +68,7 @@ class Exposure:
         aim = torch.where(stronger, means[0], means[1])
         offsets = aim - gains[0] * means[0], aim - gains[1] * means[1]
         exposure = cls(gains, offsets)
-        orders = [colours.sort(2).values[..., None] for colours in small]
+        orders = both.sort(2).values[..., None].chunk(2)
         before, after = ((a - b).abs().mean((1, 2, 3)) for a, b in (orders, exposure._changed(*orders)))
         places = [colours.masked_fill(barred, math.nan)[..., None] for colours in small]
         usual, then = ((a - b).abs().flatten(1).nanmedian(1).values for a, b in (places, exposure._changed(*places)))

@@ -7,6 +7,7 @@ where its content lies in frame 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ from vs_videoinr.networks.warpinr.blocks import (
     pad_to_multiple,
 )
 
+PRODUCTS_AT_A_TIME = 1 << 25  # of features, on a GPU: 128 MB
 CORRELATION_SHARPNESS = 20.0  # of the soft maximum over correlations, before training
 
 
@@ -32,12 +34,18 @@ def upsample_flow(flow: Tensor) -> Tensor:
     return F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=False) * 2
 
 
+def other_frame(both: Tensor) -> Tensor:
+    """For each frame of a batch of both frames, (2B, …), the one that it is paired with."""
+    return both.roll(both.shape[0] // 2, 0)
+
+
 def correlate(a: Tensor, b: Tensor, radius: int) -> Tensor:
     """Cosine of every feature of `a` with the (2·radius+1)² features of `b` around the same place.
 
     What all features of a frame have in common tells places apart no better than nothing would, and is taken off.
     """
-    a, b = (F.normalize(x - x.mean((2, 3), keepdim=True), dim=1) for x in (a.float(), b.float()))
+    both = torch.cat((a, b)).float()
+    a, b = F.normalize(both - both.mean((2, 3), keepdim=True), dim=1).chunk(2)
     b = F.pad(b, (radius,) * 4)
     return products_by_place(a, b, radius) if a.device.type == "cpu" else products_by_row(a, b, radius)
 
@@ -52,10 +60,24 @@ def products_by_place(a: Tensor, b: Tensor, radius: int) -> Tensor:
 
 
 def products_by_row(a: Tensor, b: Tensor, radius: int) -> Tensor:
-    """The same, a row of places at a time: a GPU takes as long to begin a small piece of work as to do it."""
-    height, side = a.shape[2], 2 * radius + 1
-    rows = b.unfold(3, side, 1)  # (B, C, height + 2·radius, width, side)
-    return torch.cat([(a[..., None] * rows[:, :, i : i + height]).sum(1) for i in range(side)], 3).permute(0, 3, 1, 2)
+    """The same, rows of places at a time, all that fit: a GPU takes as long to begin a small piece of work as to do it.
+
+    No fewer than one.
+    """
+    side = 2 * radius + 1
+    around = b.unfold(2, side, 1).unfold(3, side, 1)  # (B, C, h, w, side, side)
+    rows = max(1, PRODUCTS_AT_A_TIME // (a.numel() * side))
+    parts = [around[..., top : top + rows, :] for top in range(0, side, rows)]
+    return torch.cat([(a[..., None, None] * part).sum(1).flatten(3) for part in parts], 3).permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=8)
+def _offsets(radius: int, device: torch.device) -> Tensor:
+    """The (2·radius+1)² places around one, row by row: (1, 2, n), x and y."""
+    with torch.inference_mode(False):  # or training could not go on with it
+        line = torch.arange(-radius, radius + 1, device=device, dtype=torch.float32)
+        y, x = torch.meshgrid(line, line, indexing="ij")
+        return torch.stack((x.flatten(), y.flatten()))[None]
 
 
 class Pyramid(nn.Module):
@@ -105,10 +127,9 @@ class FlowStep(nn.Module):
 
     def match(self, correlation: Tensor) -> Tensor:
         """The displacement that correlation alone would choose: a soft maximum, so that there is flow from step one."""
-        line = torch.arange(-self.radius, self.radius + 1, device=correlation.device, dtype=torch.float32)
-        y, x = torch.meshgrid(line, line, indexing="ij")
-        chance = (correlation.float() * self.sharpness.float() * CORRELATION_SHARPNESS).softmax(1)
-        return torch.einsum("bkhw,kc->bchw", chance, torch.stack((x.flatten(), y.flatten()), 1))
+        chance = (correlation.float() * (self.sharpness.float() * CORRELATION_SHARPNESS)).softmax(1)
+        offsets = _offsets(self.radius, correlation.device).expand(len(chance), -1, -1)
+        return torch.bmm(offsets, chance.flatten(2)).view(-1, FLOW, *correlation.shape[2:])
 
     def correlate_and_match(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Return the correlation of two frames' features (B, C, h, w), and what `match` makes of it.
@@ -178,16 +199,16 @@ class FlowEstimator(nn.Module):
         )
         self.refine = FlowStep(widths[1], hidden, radius, coarsest=False, refines=True) if refined else None
 
-    def forward(self, a: list[Tensor], b: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Return the flows from `a` to `b`, coarsest first, down to 1/2 size, and the hidden state there.
+    def forward(self, levels: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Return the flows between two frames, coarsest first, down to 1/2 size, and the hidden state there.
 
-        `a` and `b` are features of the pyramid's levels from 1/2 size on.
+        In both directions, (2B, …), as features of both frames are given, from 1/2 size on.
         """
         flows: list[Tensor] = []
         flow: Tensor | None = None
         hidden: Tensor | None = None
-        for step, level in zip(self.steps, range(len(a) - 1, -1, -1), strict=True):
-            flow, hidden = step(a[level], b[level], flow, hidden)
+        for step, level in zip(self.steps, range(len(levels) - 1, -1, -1), strict=True):
+            flow, hidden = step(levels[level], other_frame(levels[level]), flow, hidden)
             flows.append(flow)
             if level > 0:
                 flow = upsample_flow(flow)

@@ -25,6 +25,8 @@ def box_mean(values: Tensor, radius: int) -> Tensor:
     """Return means over the square of `radius` pixels around each place."""
     side = 2 * radius + 1
     values = F.pad(values, (radius,) * 4, mode="replicate")
+    if values.device.type != "cpu":  # a GPU begins one piece of work sooner than two
+        return F.avg_pool2d(values, side, 1)
     return F.avg_pool2d(F.avg_pool2d(values, (1, side), 1), (side, 1), 1)
 
 
@@ -77,15 +79,16 @@ def _with_gradient_of(flow: Tensor, found: Tensor) -> Tensor:
 
 def _refine_by_torch(flow: Tensor, a: Tensor, b: Tensor, radius: int, damping: float) -> Tensor:
     a, b = a.float(), b.float()
-    warped = warp(b, flow, "bicubic")
+    warped, third = warp(b, flow, "bicubic"), a / 3
     for _ in range(STEPS):
         between_layers()
         error = a - warped
         # Of both images' mean. All that is averaged is so at a time: a GPU takes as long to begin as to do it.
-        x, y = _slopes(torch.lerp(a, warped, 0.5))
-        parts = torch.stack((x, y, error), 1)
-        products = [(parts[:, n, None] * parts[:, n:]).sum(2) for n in range(3)]
-        xx, xy, x_error, yy, y_error, before = tent_mean(torch.cat(products, 1), radius).unbind(1)
+        x, y = _slopes(torch.add(third, warped, alpha=1 / 3))
+        parts = torch.stack((x, y, error, x), 1)
+        # (B, 2, 3, C, h, w): each with itself, and with the next one.
+        products = (parts[:, None, :3] * parts.unfold(1, 2, 1).movedim(-1, 1)).sum(3)
+        xx, yy, before, xy, y_error, x_error = tent_mean(products.flatten(1, 2), radius).unbind(1)
         xx, yy = xx + damping, yy + damping
         step = torch.stack(
             (
@@ -104,13 +107,16 @@ def _refine_by_torch(flow: Tensor, a: Tensor, b: Tensor, radius: int, damping: f
 
 
 def _slopes(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences in x and y over five pixels; over three, what is fine would seem less steep than it is."""
+    """Slopes in x and y of a picture, given as 2/3 of it, over five pixels.
+
+    Over three, what is fine would seem less steep than it is.
+    """
     height, width = image.shape[-2:]
     wide = F.pad(image, (2, 2, 2, 2), mode="replicate")
     x = [wide[..., 2:-2, i : i + width] for i in (0, 1, 3, 4)]
     y = [wide[..., i : i + height, 2:-2] for i in (0, 1, 3, 4)]
     return tuple(  # type: ignore[return-value]
-        torch.sub(line[2] - line[1], line[3] - line[0], alpha=1 / 8) * (8 / 12) for line in (x, y)
+        torch.sub(line[2] - line[1], line[3] - line[0], alpha=1 / 8) for line in (x, y)
     )
 
 

@@ -31,14 +31,14 @@ from vs_videoinr.networks.sampling import resize_bicubic
 from vs_videoinr.networks.warpinr.blocks import FLOW, pad_to_multiple
 from vs_videoinr.networks.warpinr.exposure import Exposure
 from vs_videoinr.networks.warpinr.field import WarpField
-from vs_videoinr.networks.warpinr.flow_estimator import FlowEstimator, Pyramid, upsample_flow
+from vs_videoinr.networks.warpinr.flow_estimator import FlowEstimator, Pyramid, other_frame, upsample_flow
 from vs_videoinr.networks.warpinr.flow_refinement import refine_lucas_kanade, smooth_consistent_flow
 from vs_videoinr.networks.warpinr.frame_detail import FrameDetail, FrameDetailConfig
 from vs_videoinr.networks.warpinr.neighbours import Neighbour
 from vs_videoinr.networks.warpinr.pair_motion import PairMotion
 from vs_videoinr.networks.warpinr.residual_detail import DETAIL_SCALE
 from vs_videoinr.networks.warpinr.stages import Stage
-from vs_videoinr.networks.warpinr.static_regions import StaticRegions, static_mask
+from vs_videoinr.networks.warpinr.static_regions import StaticRegions, static_bars, static_mask
 from vs_videoinr.networks.warpinr.trunk_detail import TrunkDetail, TrunkDetailConfig
 
 
@@ -61,11 +61,6 @@ class WarpINRConfig:
     refined: bool = True
     detail: FrameDetailConfig | TrunkDetailConfig = field(default_factory=FrameDetailConfig)
     without: frozenset[Stage] = frozenset()
-
-
-def _other(both: Tensor) -> Tensor:
-    """For each frame of a batch of both frames, (2B, …), the one that it is paired with."""
-    return both.roll(both.shape[0] // 2, 0)
 
 
 class WarpINR(Network):
@@ -157,7 +152,8 @@ class WarpINR(Network):
             ValueError, TypeError: See `checked_frames`.
         """
         frame0, frame1 = self.checked_frames(frame0, frame1)
-        exposure, static = self._exposure(frame0, frame1), self._static_regions(frame0, frame1)
+        bars = static_bars(frame0, frame1)
+        exposure, static = self._exposure(frame0, frame1, bars), self._static_regions(frame0, frame1, bars)
         matched = exposure.match(frame0, frame1)
         # Features are of frames as they are where nothing fades. To ask for that, an accelerator would be waited for.
         shared = frame0.device.type == "cpu" and exposure.is_equal()
@@ -179,7 +175,8 @@ class WarpINR(Network):
 
         Each flow is (2B, 2, h', w'): frame 0 → 1 in the first half of the batch, frame 1 → 0 in the second.
         """
-        both = torch.cat(self._exposure(frame0, frame1).match(frame0, frame1))
+        exposure = self._exposure(frame0, frame1, static_bars(frame0, frame1))
+        both = torch.cat(exposure.match(frame0, frame1))
         return self._flow_levels(both, self._features(both))
 
     def enlarge(self, frame: Tensor, neighbours: list[Neighbour], blank: Tensor, size: tuple[int, int]) -> Tensor:
@@ -208,16 +205,16 @@ class WarpINR(Network):
         """Whether a stage is in place."""
         return stage not in self.config.without
 
-    def _exposure(self, frame0: Tensor, frame1: Tensor) -> Exposure:
-        return Exposure.between(frame0, frame1) if self.uses(Stage.EXPOSURE) else Exposure.equal(frame0)
+    def _exposure(self, frame0: Tensor, frame1: Tensor, bars: Tensor) -> Exposure:
+        return Exposure.between(frame0, frame1, bars) if self.uses(Stage.EXPOSURE) else Exposure.equal(frame0)
 
-    def _static_regions(self, frame0: Tensor, frame1: Tensor) -> StaticRegions:
-        return StaticRegions.between(frame0, frame1, colour=self.uses(Stage.STATIC_COLOUR))
+    def _static_regions(self, frame0: Tensor, frame1: Tensor, bars: Tensor) -> StaticRegions:
+        return StaticRegions.between(frame0, frame1, bars, colour=self.uses(Stage.STATIC_COLOUR))
 
     def _features_and_state(self, both: Tensor) -> tuple[Tensor, Tensor]:
         """Features at full size of the frames of a pair (2B, 3, h, w), and the flow estimator's state at half size."""
         full, *levels = self.pyramid(both - 0.5)
-        return full, self.flow(levels, [_other(level) for level in levels])[1]
+        return full, self.flow(levels)[1]
 
     def _features(self, frames: Tensor) -> list[Tensor]:
         """Features of frames (B, 3, h, w) from half size on, which is what the flow needs."""
@@ -230,9 +227,9 @@ class WarpINR(Network):
         All others are of frames extended to whole pixels of the coarsest level.
         """
         both = both.contiguous(memory_format=torch.channels_last)
-        flows, state = self.flow(levels, [_other(level) for level in levels])
+        flows, state = self.flow(levels)
         if self.flow.refine is not None and self.uses(Stage.FINE_FLOW):
-            flows.append(self.flow.refine(levels[0], _other(levels[0]), flows[-1], state)[0])
+            flows.append(self.flow.refine(levels[0], other_frame(levels[0]), flows[-1], state)[0])
         if not self.uses(Stage.FLOW):
             flows = [torch.zeros_like(flow) for flow in flows]
             return [*flows, torch.zeros_like(both[:, :FLOW]).float()]
@@ -249,4 +246,8 @@ class WarpINR(Network):
 
     def _refine(self, flow: Tensor, both: Tensor, radius: int, damping: float) -> Tensor:
         """A flow between frames of its own size, made exact by what they themselves show."""
-        return refine_lucas_kanade(flow, both, _other(both), radius, damping) if self.uses(Stage.LUCAS_KANADE) else flow
+        return (
+            refine_lucas_kanade(flow, both, other_frame(both), radius, damping)
+            if self.uses(Stage.LUCAS_KANADE)
+            else flow
+        )

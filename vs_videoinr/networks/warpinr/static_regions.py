@@ -73,13 +73,13 @@ def one_is_empty(frame0: Tensor, frame1: Tensor, bars: Tensor) -> Tensor:
     What is there where `bars` (B, 1, h, w) is true does not count.
     """
     counts = F.avg_pool2d((~bars).float(), GRAIN_BLOCK_PX, ceil_mode=True)
-    contrasts = []
-    for frame in (frame0, frame1):
-        colours = F.avg_pool2d(frame.float() * ~bars, GRAIN_BLOCK_PX, ceil_mode=True) / counts.clamp_min(1e-6)
-        total = counts.sum((2, 3), keepdim=True).clamp_min(1e-6)
-        mean = (colours * counts).sum((2, 3), keepdim=True) / total
-        variance = ((colours - mean).square() * counts).sum((2, 3), keepdim=True) / total
-        contrasts.append(variance.mean(1, keepdim=True).sqrt())
+    counts = torch.cat((counts, counts))
+    both = torch.cat((frame0, frame1)).float() * ~torch.cat((bars, bars))
+    colours = F.avg_pool2d(both, GRAIN_BLOCK_PX, ceil_mode=True) / counts.clamp_min(1e-6)
+    total = counts.sum((2, 3), keepdim=True).clamp_min(1e-6)
+    mean = (colours * counts).sum((2, 3), keepdim=True) / total
+    variance = ((colours - mean).square() * counts).sum((2, 3), keepdim=True) / total
+    contrasts = variance.mean(1, keepdim=True).sqrt().chunk(2)
     fainter, stronger = torch.minimum(*contrasts), torch.maximum(*contrasts)
     return (fainter < MIN_CONTRAST) & (fainter < MIN_CONTRAST_RATIO * stronger)
 
@@ -93,17 +93,16 @@ class StaticRegions:
     blank: Tensor  # (2B, 1, h, w) bool: where each frame is of one colour
 
     @classmethod
-    def between(cls, frame0: Tensor, frame1: Tensor, colour: bool = True) -> StaticRegions:
+    def between(cls, frame0: Tensor, frame1: Tensor, bars: Tensor, colour: bool = True) -> StaticRegions:
         """What there is to know of two frames (B, 3, h, w); without `colour`, where nothing changes and no more.
 
         There is nothing to follow where both frames are of one colour each; or where one of them is as far as motion
         can be found, as in a picture that comes out of black, or shows nothing but grain. What is found there instead
-        of motion can be anything. Black bars beside the picture are none of it.
+        of motion can be anything. Black `bars` beside the picture, see `static_bars`, are none of it.
         """
         rest, frames = reach_of_rest(frame0, frame1), torch.cat((frame0, frame1))
         if not colour:
             return cls(rest, rest, torch.zeros_like(frames[:, :1], dtype=torch.bool))
-        bars = static_bars(frame0, frame1)
         if frames.device.type == "cpu" and not bars.any():
             inside = one_colour = reach_of_colour(frames)
         else:  # whether there are any, a GPU would have to be waited for
