@@ -382,8 +382,8 @@ def test_frames_are_the_same_in_any_order(core: Any, request: pytest.FixtureRequ
     clip = clip.resize.Bicubic(160, 90)
     order = list(range(12))
     for scale in (1, 1.5):
-        onward = pixels_of(clip.videoinr.Upscale(scale=scale, factor_num=2), order)
+        forward = pixels_of(clip.videoinr.Upscale(scale=scale, factor_num=2), order)
         back = pixels_of(clip.videoinr.Upscale(scale=scale, factor_num=2), order[::-1])[::-1]
         alone = [pixels_of(clip.videoinr.Upscale(scale=scale, factor_num=2), [n])[0] for n in order]
-        assert all(map(same, onward, back))
-        assert all(map(same, onward, alone))
+        assert all(map(same, forward, back))
+        assert all(map(same, forward, alone))

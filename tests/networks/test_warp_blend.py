@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor
 
+from tests.networks.twins import by_torch
 from vs_videoinr.networks import kernels, warp_blend
 from vs_videoinr.networks.warp_blend import sampled_frame, warp_and_blend
 
@@ -35,20 +34,6 @@ def parts(size: tuple[int, int], low: tuple[int, int], far: float, batch: int = 
     frames = noise(2, batch, 3, *size, seed=1)
     flow = (noise(batch, 4, *low, seed=2) * 2 - 1) * far
     return frames[0], frames[1], flow
-
-
-@pytest.fixture(params=kernels.available(), ids=lambda kernel: kernel.variant)
-def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> kernels.Kernels:
-    """Every variant of the kernels in turn."""
-    monkeypatch.setattr(kernels, "best", lambda: request.param)
-    made: kernels.Kernels = request.param
-    return made
-
-
-def by_torch(monkeypatch: pytest.MonkeyPatch, work: Callable[[], Tensor]) -> Tensor:
-    with monkeypatch.context() as without:
-        without.setattr(kernels, "best", lambda: None)
-        return work()
 
 
 @needs_kernels

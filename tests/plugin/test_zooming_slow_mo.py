@@ -67,15 +67,15 @@ def test_every_frame_is_made_of_the_window_around_its_pair(scenes: Any, zooming:
 def test_frames_are_the_same_in_any_order(scenes: Any, zooming: str) -> None:
     order = list(range(12))
     arguments = {"scale": 4, "factor_num": 2, "model": zooming}
-    onward = pixels_of(scenes.videoinr.Upscale(**arguments), order)
+    forward = pixels_of(scenes.videoinr.Upscale(**arguments), order)
     back = pixels_of(scenes.videoinr.Upscale(**arguments), order[::-1])[::-1]
     leaps = [n * 7 % 12 for n in order]
     there = dict(zip(leaps, pixels_of(scenes.videoinr.Upscale(**arguments), leaps), strict=True))
     alone = [pixels_of(scenes.videoinr.Upscale(**arguments), [n])[0] for n in order]
     for n in order:
-        assert same(onward[n], back[n])
-        assert same(onward[n], there[n])
-        assert same(onward[n], alone[n])
+        assert same(forward[n], back[n])
+        assert same(forward[n], there[n])
+        assert same(forward[n], alone[n])
 
 
 def test_repeated_frames_look_alike_and_are_no_neighbours(moving: Clips, zooming: str) -> None:

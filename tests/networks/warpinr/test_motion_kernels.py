@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.networks.twins import by_torch
 from vs_videoinr.networks import kernels
 from vs_videoinr.networks.cancellation import checked
 from vs_videoinr.networks.sampling import warp
@@ -41,20 +42,6 @@ def pair(height: int, width: int, apart: int = 3) -> tuple[Tensor, Tensor, Tenso
     truth = torch.tensor([[-apart, apart], [apart, -apart]], dtype=torch.float32).view(2, 2, 1, 1)
     off = noise(2, 2, height // 8 + 2, width // 8 + 2, seed=5) - 0.5
     return truth + F.interpolate(off, size=(height, width), mode="bicubic"), frames, frames.roll(1, 0)
-
-
-@pytest.fixture(params=kernels.available(), ids=lambda kernel: kernel.variant)
-def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> kernels.Kernels:
-    """Every variant of the kernels in turn."""
-    monkeypatch.setattr(kernels, "best", lambda: request.param)
-    made: kernels.Kernels = request.param
-    return made
-
-
-def by_torch(monkeypatch: pytest.MonkeyPatch, work: Callable[[], Tensor]) -> Tensor:
-    with monkeypatch.context() as without:
-        without.setattr(kernels, "best", lambda: None)
-        return work()
 
 
 def works(flow: Tensor, frames: Tensor, other: Tensor) -> dict[str, Callable[[], Tensor]]:
