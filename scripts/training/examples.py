@@ -71,7 +71,8 @@ class Examples:
         if chance < ALONE_SHARE:
             return Example(example.frame, [], example.truth)
         if chance < ALONE_SHARE + ONE_NEIGHBOUR_SHARE:
-            return Example(example.frame, example.neighbours[: 1 if pick_int(2, random) else -1], example.truth)
+            side = pick_int(2, random)  # the one before or the one after
+            return Example(example.frame, example.neighbours[side : side + 1], example.truth)
         return example
 
     @torch.no_grad()

@@ -16,8 +16,10 @@ from safetensors.torch import load_file
 
 from scripts import ROOT
 from scripts.train import main
+from scripts.training.examples import Example, Examples
 from scripts.training.optimiser import Optimiser
 from scripts.training.trainer import new_network
+from vs_videoinr.networks.warpinr.neighbours import Neighbour
 from vs_videoinr.weights import library
 
 Train = Callable[..., Path]
@@ -109,6 +111,16 @@ def test_pictures_alone_teach_detail_and_leave_motion_as_it_was(train: Train, so
     assert moving
     assert all(torch.equal(first[name], later[name]) for name in moving)
     assert not torch.equal(first["detail.out.weight"], later["detail.out.weight"])
+
+
+def test_frames_are_shown_with_both_neighbours_either_and_none() -> None:
+    frame, rest = torch.full((1, 3, 4, 4), 0.5), torch.zeros(1, 2, 4, 4)
+    before, after = (Neighbour(torch.full_like(frame, n), rest, rest, rest[:, :1] == 0) for n in (0.0, 1.0))
+    examples = Examples(None, None, repeats=4, seed=1)  # type: ignore[arg-type]  # the group's examples are here
+    examples.group, examples.examples = 0, [Example(frame, [before, after], frame)]
+    seen = [tuple(float(one.frame.mean()) for one in examples.get(step).neighbours) for step in range(150)]
+    assert set(seen) == {(0.0, 1.0), (0.0,), (1.0,), ()}
+    assert seen.count((0.0, 1.0)) > 100
 
 
 def test_only_what_is_named_learns(train: Train) -> None:
