@@ -81,28 +81,40 @@ def _offsets(radius: int, device: torch.device) -> Tensor:
 
 
 class Pyramid(nn.Module):
-    """Features of one frame at full size, 1/2, 1/4, …: one stage per entry of `widths`."""
+    """Features of one frame at full size, 1/2, 1/4, …: one stage per entry of `widths`.
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    Motion needs them from half size on. Where nothing else does (not `full_size`), the first stage looks at squares of
+    2x2 pixels instead, for a fraction of the work.
+    """
+
+    def __init__(self, widths: Sequence[int], full_size: bool) -> None:
         super().__init__()
+        self.full_size = full_size
+        channels = (RGB if full_size else RGB * 4, *widths)
+        at_full_rate = 1 if full_size else 2  # stages that leave the size as it is
         self.reduce = nn.ModuleList(
-            nn.Conv2d(before, width, 3, stride=1 if level == 0 else 2, padding=1)
-            for level, (before, width) in enumerate(zip((RGB, *widths[:-1]), widths, strict=True))
+            nn.Conv2d(channels[level], width, 3, stride=1 if level < at_full_rate else 2, padding=1)
+            for level, width in enumerate(widths)
         )
-        self.block = nn.ModuleList(ResidualBlock(width) for width in widths)
+        self.block = nn.ModuleList(
+            ResidualBlock(width) if level or full_size else nn.Identity() for level, width in enumerate(widths)
+        )
 
     def forward(self, frame: Tensor) -> list[Tensor]:
-        """(B, 3, h, w) → features of every level, full size first; those of the others go on below and to the right.
+        """(B, 3, h, w) → features of every level; without full size, the first two are of half size.
 
         They are of a frame that is extended to a whole multiple of the coarsest level's pixels. At full size nothing
         is: a line along the border would look like a bar.
         """
+        multiple = 1 << len(self.reduce) - 1
+        if not self.full_size:
+            frame = F.pixel_unshuffle(pad_to_multiple(frame, multiple), 2).contiguous(memory_format=torch.channels_last)
         levels = []
         for level, (reduce, block) in enumerate(zip(self.reduce, self.block, strict=True)):
             frame = block(F.leaky_relu(reduce(frame), LEAKY_SLOPE))
             levels.append(frame)
-            if level == 0:
-                frame = pad_to_multiple(frame, 1 << len(self.reduce) - 1)
+            if level == 0 and self.full_size:
+                frame = pad_to_multiple(frame, multiple)
         return levels
 
 

@@ -47,7 +47,7 @@ class WarpINRConfig:
     """Sizes of a `WarpINR`, which can be read off a checkpoint's shapes, and how it is used, which cannot.
 
     Attributes:
-        levels: Channels of the frame pyramid, full size first.
+        levels: Channels of the frame pyramid, full size first; that is for a `TrunkDetail`, see `Pyramid`.
         hidden: Channels of the state passed down the flow estimator.
         radius: Of the correlation, in pixels of its level.
         refined: Whether flow is looked for at half size once more.
@@ -74,7 +74,7 @@ class WarpINR(Network):
     def __init__(self, config: WarpINRConfig) -> None:
         super().__init__(config)
         self.config = config
-        self.pyramid = Pyramid(config.levels)
+        self.pyramid = Pyramid(config.levels, full_size=isinstance(config.detail, TrunkDetailConfig))
         self.flow = FlowEstimator(config.levels, config.hidden, config.radius, config.refined)
         self.detail: FrameDetail | TrunkDetail
         if isinstance(config.detail, FrameDetailConfig):
