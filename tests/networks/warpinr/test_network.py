@@ -175,9 +175,7 @@ def test_a_batch_is_its_members(net: WarpINR) -> None:
         torch.testing.assert_close(both[index : index + 1], one, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "config", [SMALL, THOROUGH, replace(SMALL, refined=False), replace(SMALL, levels=(8, 12), radius=1)]
-)
+@pytest.mark.parametrize("config", [SMALL, THOROUGH, replace(SMALL, levels=(8, 12), radius=1)])
 def test_sizes_are_read_off_the_checkpoint(config: WarpINRConfig) -> None:
     torch.manual_seed(5)
     net = WarpINR(config).requires_grad_(False)

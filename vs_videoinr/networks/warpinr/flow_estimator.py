@@ -34,6 +34,10 @@ def upsample_flow(flow: Tensor) -> Tensor:
     return F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=False) * 2
 
 
+def _upsample(state: Tensor) -> Tensor:
+    return F.interpolate(state, scale_factor=2, mode="bilinear", align_corners=False)
+
+
 def other_frame(both: Tensor) -> Tensor:
     """For each frame of a batch of both frames, (2B, …), the one that it is paired with."""
     return both.roll(both.shape[0] // 2, 0)
@@ -196,34 +200,47 @@ class FlowStep(nn.Module):
 
 
 class FlowEstimator(nn.Module):
-    """Coarse-to-fine flow from the coarsest level down to 1/2 size; correlation from 1/4 size upwards.
+    """Coarse-to-fine flow from the coarsest level down to 1/2 size; correlation from 1/4 size upwards, and at the end.
 
-    What is small and fast is hardly seen there, and looked for once more at 1/2 size. That step, `refine`, changes
-    nothing but the last flow, so that it could be learned when all that sees the hidden state had been.
+    What is small and fast is hardly seen at 1/4 size, and looked for at 1/2 size by `refine`. Of the steps there is one
+    at 1/2 size too where something beside the flow needs their state in that size (`half_size_state`).
     """
 
-    def __init__(self, widths: Sequence[int], hidden: int, radius: int, refined: bool) -> None:
+    def __init__(self, widths: Sequence[int], hidden: int, radius: int, half_size_state: bool) -> None:
         super().__init__()
         last = len(widths) - 1
+        self.finest = 1 if half_size_state else min(2, last)  # level of the last step
         self.steps = nn.ModuleList(
             FlowStep(widths[level], hidden, radius if level >= 2 else 0, coarsest=level == last)
-            for level in range(last, 0, -1)
+            for level in range(last, self.finest - 1, -1)
         )
-        self.refine = FlowStep(widths[1], hidden, radius, coarsest=False, refines=True) if refined else None
+        self.refine = FlowStep(widths[1], hidden, radius, coarsest=False, refines=True)
 
-    def forward(self, levels: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Return the flows between two frames, coarsest first, down to 1/2 size, and the hidden state there.
+    def forward(self, levels: list[Tensor], refine: bool = True) -> list[Tensor]:
+        """Return the flows between two frames, coarsest first, down to 1/2 size; without `refine` the last is rough.
 
-        In both directions, (2B, …), as features of both frames are given, from 1/2 size on.
+        In both directions, (2B, 2, …), as features of both frames are given, from 1/2 size on.
         """
+        flows, state = self._run_steps(levels)
+        flow = flows[-1]
+        if self.finest > 1:
+            flow, state = upsample_flow(flow), _upsample(state)
+        if refine:
+            flow = self.refine(levels[0], other_frame(levels[0]), flow, state)[0]
+        return [*flows, flow]
+
+    def half_size_state(self, levels: list[Tensor]) -> Tensor:
+        """Return the state that has led to the flow at 1/2 size, (2B, hidden, …), where there is a step."""
+        return self._run_steps(levels)[1]
+
+    def _run_steps(self, levels: list[Tensor]) -> tuple[list[Tensor], Tensor]:
         flows: list[Tensor] = []
         flow: Tensor | None = None
-        hidden: Tensor | None = None
-        for step, level in zip(self.steps, range(len(levels) - 1, -1, -1), strict=True):
-            flow, hidden = step(levels[level], other_frame(levels[level]), flow, hidden)
+        state: Tensor | None = None
+        for features, step in zip(reversed(levels[self.finest - 1 :]), self.steps, strict=True):
+            if flow is not None and state is not None:
+                flow, state = upsample_flow(flow), _upsample(state)
+            flow, state = step(features, other_frame(features), flow, state)
             flows.append(flow)
-            if level > 0:
-                flow = upsample_flow(flow)
-                hidden = F.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
-        assert hidden is not None
-        return flows, hidden
+        assert state is not None
+        return flows, state

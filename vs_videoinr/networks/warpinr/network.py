@@ -50,7 +50,6 @@ class WarpINRConfig:
         levels: Channels of the frame pyramid, full size first; that is for a `TrunkDetail`, see `Pyramid`.
         hidden: Channels of the state passed down the flow estimator.
         radius: Of the correlation, in pixels of its level.
-        refined: Whether flow is looked for at half size once more.
         detail: How residual detail is predicted.
         without: Stages that are left out.
     """
@@ -58,7 +57,6 @@ class WarpINRConfig:
     levels: tuple[int, ...] = (32, 32, 48, 64, 64)
     hidden: int = 32
     radius: int = 3
-    refined: bool = True
     detail: FrameDetailConfig | TrunkDetailConfig = field(default_factory=FrameDetailConfig)
     without: frozenset[Stage] = frozenset()
 
@@ -74,8 +72,9 @@ class WarpINR(Network):
     def __init__(self, config: WarpINRConfig) -> None:
         super().__init__(config)
         self.config = config
-        self.pyramid = Pyramid(config.levels, full_size=isinstance(config.detail, TrunkDetailConfig))
-        self.flow = FlowEstimator(config.levels, config.hidden, config.radius, config.refined)
+        thorough = isinstance(config.detail, TrunkDetailConfig)  # its trunk begins with what led to the flow
+        self.pyramid = Pyramid(config.levels, full_size=thorough)
+        self.flow = FlowEstimator(config.levels, config.hidden, config.radius, half_size_state=thorough)
         self.detail: FrameDetail | TrunkDetail
         if isinstance(config.detail, FrameDetailConfig):
             self.detail = FrameDetail(config.detail)
@@ -106,13 +105,11 @@ class WarpINR(Network):
 
         depth = count("pyramid.reduce.", ".weight")
         levels = tuple(channels(f"pyramid.reduce.{level}.weight") for level in range(depth))
-        hidden, refined = channels("flow.steps.0.conv3.weight"), depth > 1 and "flow.refine.conv1.weight" in shapes
-        # A flow step sees both feature maps, the correlation and the displacement it suggests, and, but for the
-        # coarsest, the flow and the state so far. Of two levels the coarsest has no correlation.
-        if refined:
-            window = channels("flow.refine.conv1.weight", 1) - 2 * levels[1] - FLOW - FLOW - hidden
-        else:
-            window = channels("flow.steps.0.conv1.weight", 1) - 2 * levels[-1] - FLOW
+        if depth < 2:
+            raise ModelError("tensor pyramid.reduce.1.weight is missing or misshapen")
+        hidden = channels("flow.steps.0.conv3.weight")
+        # The step sees both feature maps, the correlation and the displacement it suggests, flow and state so far.
+        window = channels("flow.refine.conv1.weight", 1) - 2 * levels[1] - FLOW - FLOW - hidden
         blocks = count("detail.trunk.", ".conv1.weight")
         detail: FrameDetailConfig | TrunkDetailConfig
         if thorough:
@@ -129,7 +126,6 @@ class WarpINR(Network):
             levels=levels,
             hidden=hidden,
             radius=(math.isqrt(max(window, 0)) - 1) // 2 if window > 0 else 0,
-            refined=refined,
             detail=detail,
         )
 
@@ -214,7 +210,7 @@ class WarpINR(Network):
     def _features_and_state(self, both: Tensor) -> tuple[Tensor, Tensor]:
         """Features at full size of the frames of a pair (2B, 3, h, w), and the flow estimator's state at half size."""
         full, *levels = self.pyramid(both - 0.5)
-        return full, self.flow(levels)[1]
+        return full, self.flow.half_size_state(levels)
 
     def _features(self, frames: Tensor) -> list[Tensor]:
         """Features of frames (B, 3, h, w) from half size on, which is what the flow needs."""
@@ -227,9 +223,7 @@ class WarpINR(Network):
         All others are of frames extended to whole pixels of the coarsest level.
         """
         both = both.contiguous(memory_format=torch.channels_last)
-        flows, state = self.flow(levels)
-        if self.flow.refine is not None and self.uses(Stage.FINE_FLOW):
-            flows.append(self.flow.refine(levels[0], other_frame(levels[0]), flows[-1], state)[0])
+        flows: list[Tensor] = self.flow(levels, refine=self.uses(Stage.FINE_FLOW))
         if not self.uses(Stage.FLOW):
             flows = [torch.zeros_like(flow) for flow in flows]
             return [*flows, torch.zeros_like(both[:, :FLOW]).float()]

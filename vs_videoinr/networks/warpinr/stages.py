@@ -9,7 +9,7 @@ class Stage(enum.StrEnum):
     """A part of the network; all are in place unless a configuration leaves some out."""
 
     FLOW = "any motion"
-    FINE_FLOW = "the second look for flow at half size"
+    FINE_FLOW = "the look for flow at half size"
     LUCAS_KANADE = "flow made exact by the pictures themselves"
     SMOOTHING = "smoothing of flow where both directions agree"
     EXPOSURE = "matching of exposure"
