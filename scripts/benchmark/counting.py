@@ -47,7 +47,7 @@ def _launches_of(event: FunctionEvent) -> int:
 def _forms(name: str) -> list[Any]:
     """All overloads of an operation that tensors are given to; none if there is none of that name."""
     namespace, _, operation = name.partition("::")
-    packet = getattr(getattr(torch.ops, namespace), operation, None) if operation else None
+    packet: Any = getattr(getattr(torch.ops, namespace), operation, None) if operation else None
     forms = [getattr(packet, form) for form in packet.overloads()] if hasattr(packet, "overloads") else []
     return [form for form in forms if torch._C._dispatch_has_kernel(form.name())]
 

@@ -134,9 +134,7 @@ CALLS: dict[str, tuple[int, Callable[[torch.Tensor], object]]] = {
 
 
 @pytest.mark.parametrize(("wanted", "call"), CALLS.values(), ids=CALLS)
-def test_launches_are_the_same_however_they_are_counted(
-    wanted: int, call: Callable[[torch.Tensor], object]
-) -> None:
+def test_launches_are_the_same_however_they_are_counted(wanted: int, call: Callable[[torch.Tensor], object]) -> None:
     """By what one thread asks for, and by PyTorch's profiler, which sees all of them."""
     image = torch.rand(1, 3, 8, 10)
     with torch.no_grad(), counted() as asked:
