@@ -14,13 +14,17 @@ from torch import Tensor
 
 from scripts.benchmark.counting import counted
 from tests.networks.test_warp_blend import SIZES, noise, parts
+from tests.networks.warpinr.test_motion_kernels import pair
 from vs_videoinr.networks import fused as dispatch
 from vs_videoinr.networks import kernels
+from vs_videoinr.networks.sampling import warp
 from vs_videoinr.networks.warp_blend import sampled_frame, warp_and_blend
+from vs_videoinr.networks.warpinr.flow_refinement import box_mean, refine_lucas_kanade, smooth_consistent_flow
 from vs_videoinr.networks.warpinr.fusion import ITERATIONS, _flows_by_torch
 
 triton = pytest.importorskip("triton", reason="Triton is not installed")
 CPU = torch.device("cpu")
+FUSED = ("flows_at", "warp_and_blend", "refine_lucas_kanade", "smooth_consistent_flow")
 
 
 @pytest.fixture
@@ -40,13 +44,13 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     return module
 
 
-def both(work: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
-    """What a kernel of which all is well makes, and PyTorch."""
+def both(work: Callable[[], Tensor], launches: int | None = 1) -> tuple[Tensor, Tensor]:
+    """What kernels make that have passed their trial, in so many launches, and what PyTorch does."""
     with pytest.MonkeyPatch.context() as patched, torch.no_grad():
-        patched.setattr(dispatch, "_verdicts", dict.fromkeys(((name, CPU) for name in dispatch._SCHEMAS), True))
+        patched.setattr(dispatch, "_verdicts", dict.fromkeys(((name, CPU) for name in FUSED), True))
         with counted() as counts:
             found = work()
-        assert counts.launches == 1
+        assert launches in (None, counts.launches)
         patched.setattr(dispatch, "DEVICE_TYPES", ())
         return found, work()
 
@@ -88,6 +92,49 @@ def test_flow_that_is_no_number_does_not_crash(large: bool) -> None:
         assert found[..., 16:, 22:].isfinite().all()
 
 
+@pytest.mark.usefixtures("interpreted")
+@pytest.mark.parametrize(("radius", "size"), [(3, (13, 22)), (2, (1, 5)), (0, (4, 3))])
+def test_means_of_boxes_are_torchs(radius: int, size: tuple[int, int]) -> None:
+    values = noise(2, 3, *size)[:, 1:]
+    found = dispatch.operation("box_mean")(values, radius)
+    torch.testing.assert_close(found, box_mean(values, radius))
+
+
+@pytest.mark.usefixtures("interpreted")
+@pytest.mark.parametrize("size", [(33, 47), (1, 9), (9, 1)])
+def test_a_flow_is_made_as_exact_as_by_torch(size: tuple[int, int]) -> None:
+    """To a ten thousandth of a pixel, but where two motions fit equally well but for rounding."""
+    flow, images, other = pair(*size)
+    found, wanted = both(lambda: refine_lucas_kanade(flow, images, other, 2, 3e-3), launches=None)
+    apart = (found - wanted).abs()
+    if min(size) > 1:
+        assert (wanted - flow).abs().mean() > 5e-3
+        assert (apart > 1e-4).float().mean() < 0.02
+    misfits = [(images - warp(other, way, "bicubic")).square().mean() for way in (found, wanted)]
+    torch.testing.assert_close(*misfits, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.usefixtures("interpreted")
+@pytest.mark.parametrize("size", [(23, 31), (1, 9), (1, 1)])
+def test_noise_of_flows_is_smoothed_as_by_torch(size: tuple[int, int]) -> None:
+    flow = noise(4, 2, *size, seed=7) * 0.3 + torch.tensor([2.0, 2.0, -2.0, -2.0]).view(4, 1, 1, 1)
+    found, wanted = both(lambda: smooth_consistent_flow(flow), launches=2)
+    assert size == (1, 1) or (wanted - flow).abs().mean() > 0.01
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_every_kernel_passes_its_trial(caplog: pytest.LogCaptureFixture) -> None:
+    frames, flow = noise(2, 3, 7, 11), noise(2, 2, 7, 11)
+    with torch.no_grad():
+        dispatch.fused("flows_at", _flows_by_torch, flow[:1], flow[1:], flow, flow[:1, :1], 0.5, ITERATIONS)
+        warp_and_blend(sampled_frame(frames[:1]), sampled_frame(frames[1:]), flow.view(1, 4, 7, 11), 0.5, large=False)
+        refine_lucas_kanade(flow, frames, frames.roll(1, 0), 1, 1e-3)
+        smooth_consistent_flow(flow)
+    assert dispatch._verdicts == dict.fromkeys(((name, CPU) for name in FUSED), True)
+    assert not caplog.messages
+
+
 def frame() -> Tensor:
     first, second, flow = parts((9, 14), (5, 7), 1.0)
     return warp_and_blend(sampled_frame(first), sampled_frame(second), flow, 0.5, large=True)
@@ -107,7 +154,7 @@ def breaks(*_: object) -> Tensor:
     ],
     ids=["works", "fails", "differs", "no-numbers"],
 )
-def test_a_kernel_is_used_once_it_has_made_what_torch_does(
+def test_a_kernel_is_used_if_it_makes_what_torch_does(
     kernel: Callable[..., Tensor] | None,
     message: str | None,
     interpreted: ModuleType,
@@ -126,9 +173,10 @@ def test_a_kernel_is_used_once_it_has_made_what_torch_does(
     monkeypatch.setattr(interpreted, "warp_and_blend", noted)
     with caplog.at_level(logging.WARNING), torch.no_grad():
         made = [frame() for _ in range(3)]
-    for one in made:
-        torch.testing.assert_close(one, made[0], rtol=0, atol=1e-5)
-    assert len(calls) == (3 if message is None else 1)
+    monkeypatch.setattr(dispatch, "DEVICE_TYPES", ())
+    torch.testing.assert_close(made[0], frame(), rtol=0, atol=1e-5)
+    assert all(torch.equal(one, made[0]) for one in made)
+    assert len(calls) == (4 if message is None else 1)
     wanted = [] if message is None else [f"the Triton kernel warp_and_blend is not used on cpu: {message}"]
     assert caplog.messages == wanted
 
@@ -147,15 +195,19 @@ def test_gradients_and_other_numbers_are_torchs() -> None:
 
 
 #: Of the kernels' arguments.
-TYPES = {"t": "fp32", "share": "fp32", "shrink_x": "fp32", "shrink_y": "fp32", "scale_x": "fp32", "scale_y": "fp32"}
+NUMBERS = ("t", "share", "shrink_x", "shrink_y", "scale_x", "scale_y", "damping", "distance")
 
 
 @pytest.mark.parametrize(
     ("kernel", "constants"),
     [
-        ("_flows_kernel", {"BENDS": False, "ITERATIONS": ITERATIONS}),
         ("_flows_kernel", {"BENDS": True, "ITERATIONS": ITERATIONS}),
         ("_warp_and_blend_kernel", {"TAPS": 4, "STEPS": 1024}),
+        ("_products_kernel", {}),
+        ("_try_kernel", {"PLANES": 6, "STEPPING": True, "STEPS": 1024}),
+        ("_box_mean_kernel", {}),
+        ("_smooth_directions_kernel", {}),
+        ("_smooth_places_kernel", {}),
         ("_warp_and_blend_kernel", {"TAPS": 6, "STEPS": 1024}),
     ],
 )
@@ -168,7 +220,7 @@ def test_kernels_can_be_built_for_a_gpu(
     assert module is not None
     function, constants = getattr(module, kernel), {**constants, "BLOCK": module.BLOCK}
     names = [parameter.name for parameter in function.params]
-    types = TYPES | dict.fromkeys(module._SIZES, "i32") | dict.fromkeys(constants, "constexpr")
+    types = dict.fromkeys(NUMBERS, "fp32") | dict.fromkeys(module._SIZES, "i32") | dict.fromkeys(constants, "constexpr")
     signature = {name: types.get(name, "*fp32") for name in names}
     source = triton.compiler.ASTSource(function, signature, constants)
     built = triton.compile(source, target=triton.backends.compiler.GPUTarget("cuda", 75, 32))

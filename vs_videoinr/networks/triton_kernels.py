@@ -25,7 +25,7 @@ BLOCK = 256
 STEPS = 1024
 
 #: Sizes that no variant of a kernel is compiled for.
-_SIZES = ["second", "height", "width", "low_height", "low_width"]
+_SIZES = ["second", "half", "radius", "planes", "apart", "height", "width", "low_height", "low_width"]
 
 
 @triton.jit
@@ -144,10 +144,10 @@ def flows_at(
     bend = flow01 if acceleration is None else acceleration
     with _on(flows):
         _flows_kernel[_programs(height * width), batch](
-            flow01.contiguous(),
-            flow10.contiguous(),
-            bend.contiguous(),
-            reach.contiguous(),
+            flow01,
+            flow10,
+            bend,
+            reach,
             flows,
             t,
             t * (1 - t) / 4,
@@ -293,9 +293,9 @@ def warp_and_blend(frame0: Tensor, frame1: Tensor, flow: Tensor, t: float, large
     output = frame0.new_empty(frame0.shape)
     with _on(output):
         _warp_and_blend_kernel[_programs(height * width), batch](
-            frame0.contiguous(),
-            frame1.contiguous(),
-            flow.contiguous(),
+            frame0,
+            frame1,
+            flow,
             table,
             output,
             t,
@@ -312,6 +312,261 @@ def warp_and_blend(frame0: Tensor, frame1: Tensor, flow: Tensor, t: float, large
             BLOCK=BLOCK,
         )
     return output
+
+
+@triton.jit
+def _mean_image(a, error, at, inside):
+    """Return 2/3 of the mean of an image and one that differs from it by `error`."""
+    return (2.0 * tl.load(a + at, mask=inside, other=0.0) - tl.load(error + at, mask=inside, other=0.0)) / 3.0
+
+
+@triton.jit
+def _slope(a, error, at0, at1, at3, at4, inside):
+    """Return a slope over five pixels; see flow_refinement.py."""
+    near = _mean_image(a, error, at3, inside) - _mean_image(a, error, at1, inside)
+    far = _mean_image(a, error, at4, inside) - _mean_image(a, error, at0, inside)
+    return near - far / 8.0
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _products_kernel(a, state, products, height, width, BLOCK: tl.constexpr):
+    plane = height * width
+    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    item = tl.program_id(1).to(tl.int64)
+    inside = pixel < plane
+    row = pixel // width
+    column = pixel - row * width
+    last, bottom = width - 1, height - 1
+    line = row * width
+    x0, x1 = line + tl.maximum(column - 2, 0), line + tl.maximum(column - 1, 0)
+    x3, x4 = line + tl.minimum(column + 1, last), line + tl.minimum(column + 2, last)
+    y0, y1 = tl.maximum(row - 2, 0) * width + column, tl.maximum(row - 1, 0) * width + column
+    y3, y4 = tl.minimum(row + 1, bottom) * width + column, tl.minimum(row + 2, bottom) * width + column
+    a += item * 3 * plane
+    error = state + (item * 6 + 2) * plane
+    products += item * 6 * plane
+    xx = tl.full([BLOCK], 0.0, tl.float32)
+    yy, squares, xy, y_error, x_error = xx, xx, xx, xx, xx
+    for _ in range(3):
+        x = _slope(a, error, x0, x1, x3, x4, inside)
+        y = _slope(a, error, y0, y1, y3, y4, inside)
+        e = tl.load(error + pixel, mask=inside, other=0.0)
+        xx += x * x
+        yy += y * y
+        squares += e * e
+        xy += x * y
+        y_error += y * e
+        x_error += x * e
+        a += plane
+        error += plane
+    tl.store(products + pixel, xx, mask=inside)
+    tl.store(products + plane + pixel, yy, mask=inside)
+    tl.store(products + 2 * plane + pixel, squares, mask=inside)
+    tl.store(products + 3 * plane + pixel, xy, mask=inside)
+    tl.store(products + 4 * plane + pixel, y_error, mask=inside)
+    tl.store(products + 5 * plane + pixel, x_error, mask=inside)
+
+
+def lucas_kanade_products(a: Tensor, state: Tensor) -> Tensor:
+    """Return what slopes of images and their error are together, by each other, as sums over the colours.
+
+    Args:
+        a: (B, 3, h, w).
+        state: What `lucas_kanade_try` returns.
+
+    Returns:
+        (B, 6, h, w): xx, yy, error by error, xy, y by error, x by error.
+    """
+    batch, _, height, width = a.shape
+    products = torch.empty_like(state)
+    with _on(a):
+        _products_kernel[_programs(height * width), batch](a, state, products, height, width, BLOCK=BLOCK)
+    return products
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _try_kernel(
+    a,
+    b,
+    flow,
+    means,
+    table,
+    tried,
+    damping,
+    height,
+    width,
+    PLANES: tl.constexpr,
+    STEPPING: tl.constexpr,
+    STEPS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    plane = height * width
+    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    item = tl.program_id(1).to(tl.int64)
+    inside = pixel < plane
+    row = pixel // width
+    flow += item * PLANES * plane
+    flow_x = tl.load(flow + pixel, mask=inside, other=0.0)
+    flow_y = tl.load(flow + plane + pixel, mask=inside, other=0.0)
+    if STEPPING:
+        means += item * 6 * plane
+        xx = tl.load(means + pixel, mask=inside, other=0.0) + damping
+        yy = tl.load(means + plane + pixel, mask=inside, other=0.0) + damping
+        xy = tl.load(means + 3 * plane + pixel, mask=inside, other=0.0)
+        y_error = tl.load(means + 4 * plane + pixel, mask=inside, other=0.0)
+        x_error = tl.load(means + 5 * plane + pixel, mask=inside, other=0.0)
+        determinant = xx * yy - xy * xy
+        step_x = (yy * x_error - xy * y_error) / determinant
+        step_y = (xx * y_error - xy * x_error) / determinant
+        length = tl.maximum(tl.sqrt(step_x * step_x + step_y * step_y), 1.0)
+        flow_x += step_x / length
+        flow_y += step_y / length
+    x = (pixel - row * width).to(tl.float32) + flow_x
+    y = row.to(tl.float32) + flow_y
+    red, green, blue = _fetch(b + item * 3 * plane, table, x, y, height, width, inside, 4, STEPS, BLOCK)
+    a += item * 3 * plane
+    red = tl.load(a + pixel, mask=inside, other=0.0) - red
+    green = tl.load(a + plane + pixel, mask=inside, other=0.0) - green
+    blue = tl.load(a + 2 * plane + pixel, mask=inside, other=0.0) - blue
+    tried += item * 6 * plane
+    tl.store(tried + pixel, flow_x, mask=inside)
+    tl.store(tried + plane + pixel, flow_y, mask=inside)
+    tl.store(tried + 2 * plane + pixel, red, mask=inside)
+    tl.store(tried + 3 * plane + pixel, green, mask=inside)
+    tl.store(tried + 4 * plane + pixel, blue, mask=inside)
+    tl.store(tried + 5 * plane + pixel, red * red + green * green + blue * blue, mask=inside)
+
+
+def lucas_kanade_try(a: Tensor, b: Tensor, flow: Tensor, means: Tensor | None, damping: float) -> Tensor:
+    """Return a flow from `a` to `b` (B, 3, h, w), after a step of at most a pixel, and how the images differ by it.
+
+    Args:
+        a: (B, 3, h, w).
+        b: (B, 3, h, w), which is sampled bicubically.
+        flow: (B, 2, h, w), or what this returned, in which the flow is.
+        means: Of what `lucas_kanade_products` returns, for the step; None for no step.
+        damping: See flow_refinement.py.
+
+    Returns:
+        (B, 6, h, w): the flow, what is left of `a` in every colour, and its square.
+    """
+    batch, _, height, width = a.shape
+    tried = a.new_empty(batch, 6, height, width)
+    with _on(a):
+        _try_kernel[_programs(height * width), batch](
+            a,
+            b,
+            flow,
+            flow if means is None else means,
+            _weights(True, a.device),
+            tried,
+            damping,
+            height,
+            width,
+            PLANES=flow.shape[1],
+            STEPPING=means is not None,
+            STEPS=STEPS,
+            BLOCK=BLOCK,
+        )
+    return tried
+
+
+@triton.jit
+def _box(plane, row, column, radius, height, width, inside, BLOCK: tl.constexpr):
+    """Return the mean over the square of `radius` around pixels; outside lies the border's value."""
+    total = tl.full([BLOCK], 0.0, tl.float32)
+    for i in range(-radius, radius + 1):
+        line = plane + tl.minimum(tl.maximum(row + i, 0), height - 1) * width
+        for j in range(-radius, radius + 1):
+            total += tl.load(line + tl.minimum(tl.maximum(column + j, 0), width - 1), mask=inside, other=0.0)
+    side = 2 * radius + 1
+    return total / (side * side)
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _box_mean_kernel(values, means, radius, planes, apart, height, width, BLOCK: tl.constexpr):
+    plane = height * width
+    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    number = tl.program_id(1)
+    inside = pixel < plane
+    row = pixel // width
+    item = (number // planes).to(tl.int64)
+    values += item * apart + (number % planes) * plane
+    mean = _box(values, row, pixel - row * width, radius, height, width, inside, BLOCK)
+    tl.store(means + number.to(tl.int64) * plane + pixel, mean, mask=inside)
+
+
+def box_mean(values: Tensor, radius: int) -> Tensor:
+    """See flow_refinement.py's `box_mean`. The planes (h, w) of an item lie one behind the other."""
+    batch, planes, height, width = values.shape
+    means = values.new_empty(values.shape)
+    with _on(values):
+        _box_mean_kernel[_programs(height * width), batch * planes](
+            values, means, radius, planes, values.stride(0), height, width, BLOCK=BLOCK
+        )
+    return means
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _smooth_directions_kernel(flow, smooth, distance, half, height, width, BLOCK: tl.constexpr):
+    plane = height * width
+    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    item = tl.program_id(1)
+    inside = pixel < plane
+    row = pixel // width
+    other = flow + ((item + half) % (2 * half)).to(tl.int64) * 2 * plane
+    flow += item.to(tl.int64) * 2 * plane
+    smooth += item.to(tl.int64) * 2 * plane
+    flow_x = tl.load(flow + pixel, mask=inside, other=0.0)
+    flow_y = tl.load(flow + plane + pixel, mask=inside, other=0.0)
+    x, y = (pixel - row * width).to(tl.float32) + flow_x, row.to(tl.float32) + flow_y
+    rest_x = -_bilinear(other, x, y, height, width, inside) - flow_x
+    rest_y = -_bilinear(other + plane, x, y, height, width, inside) - flow_y
+    same = rest_x * rest_x + rest_y * rest_y < distance
+    tl.store(smooth + pixel, tl.where(same, flow_x + rest_x / 2.0, flow_x), mask=inside)
+    tl.store(smooth + plane + pixel, tl.where(same, flow_y + rest_y / 2.0, flow_y), mask=inside)
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _smooth_places_kernel(flow, smooth, distance, radius, height, width, BLOCK: tl.constexpr):
+    plane = height * width
+    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    item = tl.program_id(1).to(tl.int64)
+    inside = pixel < plane
+    row = pixel // width
+    column = pixel - row * width
+    flow += item * 2 * plane
+    smooth += item * 2 * plane
+    flow_x = tl.load(flow + pixel, mask=inside, other=0.0)
+    flow_y = tl.load(flow + plane + pixel, mask=inside, other=0.0)
+    mean_x = _box(flow, row, column, radius, height, width, inside, BLOCK)
+    mean_y = _box(flow + plane, row, column, radius, height, width, inside, BLOCK)
+    rest_x, rest_y = flow_x - mean_x, flow_y - mean_y
+    same = rest_x * rest_x + rest_y * rest_y < distance
+    tl.store(smooth + pixel, tl.where(same, mean_x, flow_x), mask=inside)
+    tl.store(smooth + plane + pixel, tl.where(same, mean_y, flow_y), mask=inside)
+
+
+def smooth_directions(flow: Tensor, distance: float) -> Tensor:
+    """Return flows (2B, 2, h, w), each the mean of both directions' where their difference's square is less."""
+    batch, _, height, width = flow.shape
+    smooth = torch.empty_like(flow)
+    with _on(flow):
+        _smooth_directions_kernel[_programs(height * width), batch](
+            flow, smooth, distance, batch // 2, height, width, BLOCK=BLOCK
+        )
+    return smooth
+
+
+def smooth_places(flow: Tensor, distance: float, radius: int) -> Tensor:
+    """Return flows (B, 2, h, w), each the mean of those around it where its difference's square is less."""
+    batch, _, height, width = flow.shape
+    smooth = torch.empty_like(flow)
+    with _on(flow):
+        _smooth_places_kernel[_programs(height * width), batch](
+            flow, smooth, distance, radius, height, width, BLOCK=BLOCK
+        )
+    return smooth
 
 
 def _programs(pixels: int) -> int:

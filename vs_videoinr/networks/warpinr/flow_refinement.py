@@ -2,7 +2,8 @@
 
 Flow is in pixels of the grid it lives on, channels (x, y). All functions take flows and images of pairs in both
 directions, (2B, …): frame 0 → 1 in the first half of the batch, frame 1 → 0 in the second; the gradient passes by them.
-Where they can, kernels in C do the work (native/motion.h), to the same result but for rounding.
+Where they can, kernels do the work, in C on a CPU (native/motion.h) and in Triton on a GPU (triton_kernels.py), to the
+same result but for rounding.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from torch import Tensor
 
 from vs_videoinr.networks import kernels
 from vs_videoinr.networks.cancellation import between_layers
+from vs_videoinr.networks.fused import fused, operation
 from vs_videoinr.networks.sampling import warp
 from vs_videoinr.networks.warpinr.blocks import RGB
 
 STEPS = 3  # that refine a flow
 SAME_MOTION_BOTH_WAYS_PX = 0.5  # both directions' estimates of one motion differ by less
 SAME_MOTION_NEARBY_PX = 0.2  # estimates of places near by do
+SMOOTHING_RADIUS = 2  # of places near by
 
 
 def box_mean(values: Tensor, radius: int) -> Tensor:
@@ -52,8 +55,11 @@ def refine_lucas_kanade(flow: Tensor, a: Tensor, b: Tensor, radius: int, damping
     """
     with torch.no_grad():
         kernel = kernels.kernels_for(flow, a, b)
-        if kernel is None or a.shape[1] != RGB or radius > kernels.MAX_MEAN_RADIUS:
+        if a.shape[1] != RGB or radius > kernels.MAX_MEAN_RADIUS:
             better = _refine_by_torch(flow, a, b, radius, damping)
+        elif kernel is None:
+            given = flow, a.float(), b.float(), radius, damping
+            better = fused("refine_lucas_kanade", _refine_by_torch, *given, work=_refine_by_triton)
         else:
             better = _refine_by_kernel(kernel, flow, a, b, radius, damping)
     return _with_gradient_of(flow, better)
@@ -68,7 +74,10 @@ def smooth_consistent_flow(flow: Tensor) -> Tensor:
     """
     with torch.no_grad():
         kernel = kernels.kernels_for(flow)
-        smooth = _smooth_by_torch(flow) if kernel is None else _smooth_by_kernel(kernel, flow)
+        if kernel is None:
+            smooth = fused("smooth_consistent_flow", _smooth_by_torch, flow, work=_smooth_by_triton)
+        else:
+            smooth = _smooth_by_kernel(kernel, flow)
     return _with_gradient_of(flow, smooth)
 
 
@@ -120,6 +129,21 @@ def _slopes(image: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
+def _refine_by_triton(flow: Tensor, a: Tensor, b: Tensor, radius: int, damping: float) -> Tensor:
+    products, step, mean = (operation(name) for name in ("lucas_kanade_products", "lucas_kanade_try", "box_mean"))
+
+    def tent(values: Tensor) -> Tensor:
+        return mean(mean(values, (radius + 1) // 2), radius // 2)
+
+    state = step(a, b, flow, None, damping)  # the flow, the error, and its square
+    for _ in range(STEPS):
+        means = tent(products(a, state))
+        tried = step(a, b, state, means, damping)
+        closer = tent(tried[:, -1:]) < means[:, 2:3]
+        state = torch.where(closer, tried, state)
+    return state[:, :2]
+
+
 def _refine_by_kernel(
     kernel: kernels.Kernels, flow: Tensor, a: Tensor, b: Tensor, radius: int, damping: float
 ) -> Tensor:
@@ -148,8 +172,13 @@ def _refine_by_kernel(
 def _smooth_by_torch(flow: Tensor) -> Tensor:
     other = -warp(flow.roll(flow.shape[0] // 2, 0), flow)
     flow = flow + (other - flow) / 2 * _closer_than(flow, other, SAME_MOTION_BOTH_WAYS_PX)
-    mean = box_mean(flow, 2)
+    mean = box_mean(flow, SMOOTHING_RADIUS)
     return torch.where(_closer_than(flow, mean, SAME_MOTION_NEARBY_PX), mean, flow)
+
+
+def _smooth_by_triton(flow: Tensor) -> Tensor:
+    between = operation("smooth_directions")(flow, SAME_MOTION_BOTH_WAYS_PX**2)
+    return operation("smooth_places")(between, SAME_MOTION_NEARBY_PX**2, SMOOTHING_RADIUS)
 
 
 def _closer_than(a: Tensor, b: Tensor, distance_px: float) -> Tensor:
