@@ -26,7 +26,7 @@ from tests.reference_recipe import SMALL as SMALL_VIDEOINR
 from vs_videoinr.networks import fused, sampling
 from vs_videoinr.networks.base import Network, VideoField
 from vs_videoinr.networks.videoinr.network import VideoINR
-from vs_videoinr.networks.warpinr import back_projection, flow_estimator
+from vs_videoinr.networks.warpinr import back_projection, flow_estimator, static_regions
 from vs_videoinr.networks.warpinr.network import WarpINR, WarpINRConfig
 from vs_videoinr.networks.warpinr.trunk_detail import TrunkDetailConfig
 from vs_videoinr.networks.zooming_slow_mo.network import ZoomingSlowMo
@@ -115,7 +115,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Watch]:
     monkeypatch.setattr(fused, "_verdicts", {})
     constants = [
         kept
-        for module in (sampling, back_projection, flow_estimator)
+        for module in (sampling, back_projection, flow_estimator, static_regions)
         for kept in vars(module).values()
         if _is_cache(kept)
     ]

@@ -226,8 +226,7 @@ class WarpINR(Network):
 
         All others are of frames extended to whole pixels of the coarsest level.
         """
-        if both.device.type == "cpu":
-            both = both.contiguous(memory_format=torch.channels_last)
+        both = both.contiguous(memory_format=torch.channels_last)
         flows, state = self.flow(levels)
         if self.flow.refine is not None and self.uses(Stage.FINE_FLOW):
             flows.append(self.flow.refine(levels[0], other_frame(levels[0]), flows[-1], state)[0])
