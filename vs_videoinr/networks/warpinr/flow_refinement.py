@@ -88,30 +88,25 @@ def _with_gradient_of(flow: Tensor, found: Tensor) -> Tensor:
 
 def _refine_by_torch(flow: Tensor, a: Tensor, b: Tensor, radius: int, damping: float) -> Tensor:
     a, b = a.float(), b.float()
-    warped, third = warp(b, flow, "bicubic"), a / 3
+    error, two_thirds = a - warp(b, flow, "bicubic"), a * (2 / 3)
     for _ in range(STEPS):
         between_layers()
-        error = a - warped
         # Of both images' mean. All that is averaged is so at a time: a GPU takes as long to begin as to do it.
-        x, y = _slopes(torch.add(third, warped, alpha=1 / 3))
-        parts = torch.stack((x, y, error, x), 1)
+        x, y = _slopes(torch.add(two_thirds, error, alpha=-1 / 3))
+        parts = torch.stack((y, x, error, y), 1)
         # (B, 2, 3, C, h, w): each with itself, and with the next one.
         products = (parts[:, None, :3] * parts.unfold(1, 2, 1).movedim(-1, 1)).sum(3)
-        xx, yy, before, xy, y_error, x_error = tent_mean(products.flatten(1, 2), radius).unbind(1)
-        xx, yy = xx + damping, yy + damping
-        step = torch.stack(
-            (
-                torch.addcmul(yy * x_error, xy, y_error, value=-1),
-                torch.addcmul(xx * y_error, xy, x_error, value=-1),
-            ),
-            1,
-        )
-        step = step / torch.addcmul(xx * yy, xy, xy, value=-1)[:, None]
-        tried_flow = flow + step / torch.linalg.vector_norm(step, dim=1, keepdim=True).clamp_min(1)
-        tried = warp(b, tried_flow, "bicubic")
-        after = tent_mean((a - tried).square().sum(1, keepdim=True), radius)
-        closer = after < before[:, None]
-        flow, warped = torch.where(closer, tried_flow, flow), torch.where(closer, tried, warped)
+        means = tent_mean(products.flatten(1, 2), radius)
+        squares, before, xy, errors = means.split((2, 1, 1, 2), 1)  # yy and xx; x_error and y_error
+        squares.add_(damping)
+        # A step is this divided by the determinant, or by what makes it a pixel long.
+        step = torch.addcmul(squares * errors, xy, errors.flip(1), value=-1)
+        determinant = torch.addcmul(squares.prod(1, keepdim=True), xy, xy, value=-1)
+        length = torch.linalg.vector_norm(step, dim=1, keepdim=True)
+        tried_flow = torch.addcdiv(flow, step, torch.maximum(determinant, length))
+        tried = a - warp(b, tried_flow, "bicubic")
+        closer = tent_mean(tried.square().sum(1, keepdim=True), radius) < before
+        flow, error = torch.where(closer, tried_flow, flow), torch.where(closer, tried, error)
     return flow
 
 
@@ -170,10 +165,10 @@ def _refine_by_kernel(
 
 
 def _smooth_by_torch(flow: Tensor) -> Tensor:
-    other = -warp(flow.roll(flow.shape[0] // 2, 0), flow)
-    flow = flow + (other - flow) / 2 * _closer_than(flow, other, SAME_MOTION_BOTH_WAYS_PX)
+    apart = flow + warp(flow.roll(flow.shape[0] // 2, 0), flow)  # from the other direction's, turned round
+    flow = torch.sub(flow, apart * _shorter_than(apart, SAME_MOTION_BOTH_WAYS_PX), alpha=0.5)
     mean = box_mean(flow, SMOOTHING_RADIUS)
-    return torch.where(_closer_than(flow, mean, SAME_MOTION_NEARBY_PX), mean, flow)
+    return torch.where(_shorter_than(flow - mean, SAME_MOTION_NEARBY_PX), mean, flow)
 
 
 def _smooth_by_triton(flow: Tensor) -> Tensor:
@@ -181,9 +176,9 @@ def _smooth_by_triton(flow: Tensor) -> Tensor:
     return operation("smooth_places")(between, SAME_MOTION_NEARBY_PX**2, SMOOTHING_RADIUS)
 
 
-def _closer_than(a: Tensor, b: Tensor, distance_px: float) -> Tensor:
-    """Where two flows (B, 2, h, w) differ by less: (B, 1, h, w) bool."""
-    return (a - b).square().sum(1, keepdim=True) < distance_px**2
+def _shorter_than(flow: Tensor, length_px: float) -> Tensor:
+    """Where a flow (B, 2, h, w) is shorter: (B, 1, h, w) bool."""
+    return flow.square().sum(1, keepdim=True) < length_px**2
 
 
 def _smooth_by_kernel(kernel: kernels.Kernels, flow: Tensor) -> Tensor:
