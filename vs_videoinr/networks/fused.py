@@ -50,8 +50,11 @@ _SCHEMAS: dict[str, tuple[str, Callable[..., Tensor]]] = {
     "smooth_places": ("(Tensor flow, float distance, int radius) -> Tensor", lambda flow, *_: torch.empty_like(flow)),
 }
 
-#: Whether a kernel does on a device what it should.
+#: Whether a kernel does on a device what it should; what is not in it has not been tried.
 _verdicts: dict[tuple[str, torch.device], bool] = {}
+
+#: Devices on which no kernel can be made.
+_without: set[torch.device] = set()
 
 
 def fused(
@@ -68,17 +71,17 @@ def fused(
     tensors = [one for one in given if isinstance(one, Tensor)]
     device = tensors[0].device
     verdict = _verdicts.get((name, device))
-    if verdict is False or not _suits(tensors) or kernels() is None:
+    if verdict is False or device in _without or not _suits(tensors) or kernels() is None:
         return twin(*given)
     work = work or operation(name)
-    if verdict is None:
-        verdict = _verdicts[name, device] = is_alike(name, work, twin, given)
-    if not verdict:
+    if verdict is None and type(tensors[0]) is Tensor:  # there is nothing in a tensor that is only pretended
+        verdict = _verdicts[name, device] = _is_alike(name, work, twin, given)
+    if verdict is False:
         return twin(*given)
     return work(*(one.contiguous() if isinstance(one, Tensor) else one for one in given))
 
 
-def is_alike(
+def _is_alike(
     name: str, work: Callable[..., Tensor], twin: Callable[..., Tensor], given: tuple[Tensor | float | None, ...]
 ) -> bool:
     """Whether a kernel makes of noise what its twin does; a warning is logged if not. That waits for the device.
@@ -98,15 +101,22 @@ def is_alike(
             else one
             for one in given
         ]
-        near = (work(*trial) - twin(*trial)).abs() < MAX_DIFFERENCE
-        alike, problem = bool(near.float().mean() > 1 - MAX_SHARE), "its results differ"
+        found = work(*trial)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # whatever Triton, a compiler or a driver may say
-        alike, problem = False, f"{type(error).__name__}: {error}".partition("\n")[0]
+        _without.add(device)
+        _logger.warning("Triton is not used on %s: %s", device, _in_a_line(error))
+        return False
+    near = (found - twin(*trial)).abs() < MAX_DIFFERENCE
+    alike = bool(near.float().mean() > 1 - MAX_SHARE)
     if not alike:
-        _logger.warning("the Triton kernel %s is not used on %s: %s", name, device, problem)
+        _logger.warning("the Triton kernel %s is not used on %s: its results differ from PyTorch's", name, device)
     return alike
+
+
+def _in_a_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 def _suits(tensors: list[Tensor]) -> bool:
@@ -128,7 +138,7 @@ def kernels() -> ModuleType | None:
     except ImportError:
         return None
     except Exception as error:  # an installation that is broken, or of another time
-        _logger.warning("Triton is not used: %s", f"{type(error).__name__}: {error}".partition("\n")[0])
+        _logger.warning("Triton is not used: %s", _in_a_line(error))
         return None
     return triton_kernels
 

@@ -62,7 +62,7 @@ class Exposure:
         both = _inside(both.view(2, -1, *both.shape[1:]).flatten(3), barred)
         means = both.mean(3, keepdim=True)
         spreads = both.var(3, correction=0).mean(2).sqrt()[..., None, None]
-        fainter, stronger = spreads.aminmax(dim=0)
+        fainter, stronger = spreads.amin(0), spreads.amax(0)
         gains = (stronger / spreads.clamp_min(1e-6)).clamp_max(2 * MAX_GAIN)
         ratio = gains.amax(0)
         aim = torch.where(spreads[0] >= spreads[1], means[0], means[1])

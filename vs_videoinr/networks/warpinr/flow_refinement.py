@@ -97,8 +97,8 @@ def _refine_by_torch(flow: Tensor, a: Tensor, b: Tensor, radius: int, damping: f
         # (B, 2, 3, C, h, w): each with itself, and with the next one.
         products = (parts[:, None, :3] * parts.unfold(1, 2, 1).movedim(-1, 1)).sum(3)
         means = tent_mean(products.flatten(1, 2), radius)
-        squares, before, xy, errors = means.split((2, 1, 1, 2), 1)  # yy and xx; x_error and y_error
-        squares.add_(damping)
+        before, xy, errors = means[:, 2:3], means[:, 3:4], means[:, 4:]  # x_error and y_error
+        squares = means[:, :2].add_(damping)  # yy and xx
         # A step is this divided by the determinant, or by what makes it a pixel long.
         step = torch.addcmul(squares * errors, xy, errors.flip(1), value=-1)
         determinant = torch.addcmul(squares.prod(1, keepdim=True), xy, xy, value=-1)

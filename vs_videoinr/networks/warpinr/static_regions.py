@@ -121,7 +121,8 @@ def one_is_empty(frame0: Tensor, frame1: Tensor, bars: Tensor) -> Tensor:
     inside = (~bars).float()
     counts = F.avg_pool2d(inside, GRAIN_BLOCK_PX, ceil_mode=True)
     both = (torch.stack((frame0, frame1)).float() * inside).flatten(0, 1)
-    colours = F.avg_pool2d(both, GRAIN_BLOCK_PX, ceil_mode=True).unflatten(0, (2, -1)) / counts.clamp_min(1e-6)
+    colours = F.avg_pool2d(both, GRAIN_BLOCK_PX, ceil_mode=True)
+    colours = colours.view(2, -1, *colours.shape[1:]) / counts.clamp_min(1e-6)
     shares = counts / counts.sum((2, 3), keepdim=True).clamp_min(1e-6)
     mean = (colours * shares).sum((3, 4), keepdim=True)
     variance = ((colours - mean).square() * shares).sum((3, 4), keepdim=True)
@@ -153,7 +154,7 @@ class StaticRegions:
             inside = one_colour = reach_of_colour(frames)
         else:  # whether there are any, a GPU would have to be waited for
             both = torch.cat((frames.float(), -frames.float()), 1)
-            inside = both.unflatten(0, (2, -1)).masked_fill(bars, -math.inf).flatten(0, 1)
+            inside = both.view(2, -1, *both.shape[1:]).masked_fill(bars, -math.inf).flatten(0, 1)
             one_colour, inside = _reach_of_colour(torch.cat((both, inside))).chunk(2)
         first, second = inside.chunk(2)
         empty = (torch.maximum(first, second) >= MAX_MOTION_PX) | one_is_empty(frame0, frame1, bars)
