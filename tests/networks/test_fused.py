@@ -189,7 +189,7 @@ def test_a_kernel_is_used_if_it_makes_what_torch_does(
 @pytest.mark.usefixtures("interpreted")
 def test_a_trial_that_is_abandoned_is_made_again(caplog: pytest.LogCaptureFixture) -> None:
     first, second, flow = parts((9, 14), (5, 7), 1.0)
-    checks = iter([None, InterruptedError()])
+    checks = iter([InterruptedError()])
 
     def check() -> None:
         if error := next(checks, None):

@@ -95,7 +95,6 @@ def warp_and_blend(
     check = check or (lambda: None)
     kernel = kernels.kernels_for(flow, frame0.picture, frame1.picture)
     if kernel is None or frame0.packed is None or frame1.packed is None:
-        check()
         twin = partial(_by_torch, check=check)
         return fused("warp_and_blend", twin, frame0.picture, frame1.picture, flow, t, large)
     return _by_kernel(kernel, frame0.packed, frame1.packed, flow, t, large, check)
