@@ -23,10 +23,10 @@ import numpy as np
 import torch
 import vapoursynth as vs
 from torch._C._profiler import _ExperimentalConfig
-from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
 from scripts import ROOT, today
+from scripts.benchmark.counting import launches
 from scripts.evaluation.baselines import BASELINES, Method, clip_of, ours
 from vs_videoinr.networks.base import Network
 from vs_videoinr.networks.videoinr.network import VideoINR
@@ -51,13 +51,6 @@ FAMILIES = {
 #: Operators whose multiply-adds PyTorch knows; all other work is small beside them.
 _MULTIPLY = {"aten::conv2d", "aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
 
-#: Operators that only describe memory or reserve it.
-_NO_WORK = re.compile(
-    r"aten::(.*view.*|.*reshape.*|empty.*|new_empty.*|as_strided|slice|select|narrow|expand.*|permute|transpose|t|mT|"
-    r"numpy_T|(un)?squeeze|unflatten|flatten|detach.*|alias|chunk|split.*|unbind|resolve_\w+|result_type|resize_|item|"
-    r"is_\w+|_local_scalar_dense|lift_fresh|to|_nnpack_available|set_|size|movedim|swap.*|contiguous|broadcast_tensors)"
-)
-
 
 @dataclass(frozen=True)
 class Cost:
@@ -66,7 +59,7 @@ class Cost:
     Attributes:
         method: Name of the baseline, bundled model or architecture.
         multiply_adds: In convolutions and matrix products of PyTorch; 0 where it does not use PyTorch.
-        launches: Operators of PyTorch that compute something, each of which a GPU is given by itself; 0 likewise.
+        launches: Operations of PyTorch's that a GPU is given one by one, see scripts/benchmark/counting.py; 0 likewise.
         memory: Bytes resident at most beyond those of the process before the method was loaded.
         seconds: CPU time.
         source: Source size as WxH.
@@ -123,14 +116,14 @@ def cost(method: str, source: tuple[int, int]) -> Cost:
         threads = _ExperimentalConfig(profile_all_threads=True)
         with profile(activities=[ProfilerActivity.CPU], with_flops=True, experimental_config=threads) as profiled:
             _play(frames, counted)
-        events = [event for event in profiled.events() if event.name.startswith("aten::")]
+        events = profiled.events()
         multiply_adds = sum(event.flops for event in events if event.name in _MULTIPLY) / 2
-        launches = sum(map(_computes, events))
+        asked = launches(events)
         del frames
     return Cost(
         method,
         multiply_adds / len(counted),
-        launches / len(counted),
+        asked / len(counted),
         memory,
         round(seconds, 4),
         f"{width}x{height}",
@@ -160,13 +153,6 @@ def _drifting(width: int, height: int, count: int) -> np.ndarray[tuple[int, ...]
 def _play(clip: vs.VideoNode, numbers: range) -> None:
     for n in numbers:
         clip.get_frame(n).close()
-
-
-def _computes(event: FunctionEvent) -> bool:
-    """Whether an event is an operator that computes something and is not made of others that do."""
-    return not _NO_WORK.fullmatch(event.name) and not any(
-        child.name.startswith("aten::") and not _NO_WORK.fullmatch(child.name) for child in event.cpu_children
-    )
 
 
 def _memory(field: str) -> int:

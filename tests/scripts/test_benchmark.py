@@ -6,18 +6,20 @@ import itertools
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from torch.profiler import ProfilerActivity
 
 from scripts import ROOT
 from scripts.benchmark import builds, report
 from scripts.benchmark.__main__ import main
 from scripts.benchmark.bench import Row
 from scripts.benchmark.client import Worker
-from scripts.benchmark.counting import counted
+from scripts.benchmark.counting import counted, launches
 from scripts.benchmark.goals import Goal, goals
 from scripts.benchmark.playback import LOADED, play, source
 from scripts.evaluation.scores import Entry, Setting
@@ -115,6 +117,31 @@ def test_what_is_asked_of_pytorch_is_counted() -> None:
         for _ in range(2):
             torch.nn.functional.conv2d(image, kernel, padding=1).relu()
     assert (twice.launches, twice.multiply_adds) == (4, 2 * counts.multiply_adds)
+
+
+CALLS: dict[str, tuple[int, Callable[[torch.Tensor], object]]] = {
+    "views": (0, lambda x: x[:, :2].mT.unsqueeze(0).expand(2, -1, -1, -1, -1).reshape(2, 1, 2, 10, 8)),
+    "memory": (0, lambda x: (torch.empty_like(x).detach(), x.new_empty(3).resize_(4))),
+    "questions": (1, lambda x: (x.sum().item(), x.is_contiguous(), torch.result_type(x, 1))),
+    "nothing to convert": (0, lambda x: x.float().contiguous().to(x)),
+    "conversion": (2, lambda x: (x.half(), x.mT.contiguous())),
+    "a constant on the way": (3, lambda x: torch.where(x > 0, x, 1.0)),
+    "of another form": (1, lambda x: torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear")),
+    "in place": (2, lambda x: x.clone().mul_(2)),
+    "parts on this device": (3, lambda x: (x.std(2), x.max(), x.mean((2, 3)))),
+    "composite": (2, lambda x: torch.nn.functional.pad(torch.nn.functional.avg_pool2d(x, 2), (1, 1))),
+}
+
+
+@pytest.mark.parametrize(("wanted", "call"), CALLS.values(), ids=CALLS)
+def test_launches_are_the_same_however_they_are_counted(wanted: int, call: Callable[[torch.Tensor], object]) -> None:
+    """By what one thread asks for, and by PyTorch's profiler, which sees all of them."""
+    image = torch.rand(1, 3, 8, 10)
+    with torch.no_grad(), counted() as asked:
+        call(image)
+    with torch.inference_mode(), torch.profiler.profile(activities=[ProfilerActivity.CPU]) as seen:
+        call(image)
+    assert (asked.launches, launches(seen.events())) == (wanted, wanted)
 
 
 def clip(method: str, build: str, cpu: float, size: int = 4, rate: int = 2) -> Row:

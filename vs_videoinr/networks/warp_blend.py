@@ -1,19 +1,21 @@
 """Two frames warped to a time between them and blended: what a picture between others is made of at the end.
 
-`warp_and_blend` does it in one pass by a kernel in C (native/warp_blend.h), and where that cannot be by PyTorch.
+`warp_and_blend` does it in one pass by a kernel, in C on a CPU (native/warp_blend.h) and in Triton on a GPU
+(triton_kernels.py), and where that cannot be by PyTorch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vs_videoinr.networks import kernels
+from vs_videoinr.networks.fused import fused
 from vs_videoinr.networks.sampling import (
     LANCZOS_RADIUS,
     lanczos,
@@ -93,7 +95,8 @@ def warp_and_blend(
     check = check or (lambda: None)
     kernel = kernels.kernels_for(flow, frame0.picture, frame1.picture)
     if kernel is None or frame0.packed is None or frame1.packed is None:
-        return _by_torch(frame0.picture, frame1.picture, flow, t, large, check)
+        twin = partial(_by_torch, check=check)
+        return fused("warp_and_blend", twin, frame0.picture, frame1.picture, flow, t, large)
     return _by_kernel(kernel, frame0.packed, frame1.packed, flow, t, large, check)
 
 

@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from vs_videoinr.networks.warpinr.static_regions import StaticRegions, reach_of_colour, static_bars, static_mask
+from vs_videoinr.networks.warpinr.static_regions import (
+    StaticRegions,
+    reach_of_colour,
+    reach_of_rest,
+    static_bars,
+    static_mask,
+)
 
 
 def ground(height: int = 120, width: int = 200) -> Tensor:
@@ -39,6 +45,35 @@ def test_any_size_will_do(size: tuple[int, int]) -> None:
     still = static_regions(ground(*size), ground(*size) + 0.1)
     assert still.reach.shape == (1, 1, *size)
     assert bool((still.reach == math.inf).all())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 50), (50, 3), (60, 90)])
+def test_rest_reaches_as_far_as_nothing_changes(size: tuple[int, int]) -> None:
+    """By the definition, of any size: no place that changes is nearer, down the columns or along the rows."""
+    height, width = size
+    first, second = ground(*size), ground(*size)
+    second[..., height // 3, width // 2] += 0.1
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    away = torch.maximum((rows - height // 3).abs(), (columns - width // 2).abs())
+    expected = torch.zeros(size)
+    for reach in (1, 4, 16):
+        expected[away > reach] = reach
+    assert torch.equal(reach_of_rest(first, second)[0, 0], expected)
+    assert bool((reach_of_rest(first, first) == math.inf).all())
+
+
+@pytest.mark.parametrize("bars", [(1, 0, 0, 0), (0, 2, 7, 0), (3, 3, 5, 1), (13, 0, 0, 0), (20, 20, 0, 0)], ids=str)
+def test_bars_of_any_width_go_with_what_is_beside_them(bars: tuple[int, int, int, int]) -> None:
+    top, bottom, left, right = bars
+    frame = torch.full((2, 3, 31, 40), 0.5)
+    rows, columns = torch.arange(31)[:, None], torch.arange(40)
+    black = (rows < top) | (rows >= 31 - bottom) | (columns < left) | (columns >= 40 - right)
+    frame[1, :, black] = 0
+    beside = [side + 2 if side else 0 for side in bars]
+    wanted = (rows < beside[0]) | (rows >= 31 - beside[1]) | (columns < beside[2]) | (columns >= 40 - beside[3])
+    found = static_bars(frame, frame)
+    assert not bool(found[0].any())
+    assert torch.equal(found[1, 0], wanted)
 
 
 def test_what_comes_out_of_black_has_no_motion() -> None:

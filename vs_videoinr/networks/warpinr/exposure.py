@@ -18,9 +18,9 @@ MAX_GAIN = 20.0  # a frame with that much less contrast has nothing in it but ro
 
 
 def _inside(colours: Tensor, barred: Tensor) -> Tensor:
-    """Colours (B, 3, n) with the mean of all others in the place of those that are `barred` (B, 1, n)."""
+    """Colours (2, B, 3, n) with the mean of all others in the place of those that are `barred` (B, 1, n)."""
     others = (~barred).float()
-    mean = (colours * others).sum(2, keepdim=True) / others.sum(2, keepdim=True).clamp_min(1)
+    mean = (colours * others).sum(3, keepdim=True) / others.sum(2, keepdim=True).clamp_min(1)
     return torch.where(barred, mean, colours)
 
 
@@ -55,30 +55,29 @@ class Exposure:
         were: what has come into a picture, or has gone, leaves most places as they are. Black bars beside the picture
         are left out: `bars`, see `static_bars`.
         """
+        # Both frames are one tensor, (2, B, …), as far as can be: a GPU takes as long to begin a piece of work as to do
+        # it.
         barred = F.max_pool2d(bars.float(), BLOCK_PX, ceil_mode=True).flatten(2) > 0
-        both = F.avg_pool2d(torch.cat((frame0, frame1)).float(), BLOCK_PX, ceil_mode=True).flatten(2)
-        both = _inside(both, torch.cat((barred, barred)))
-        small = both.chunk(2)
-        means = both.mean(2)[..., None, None].chunk(2)
-        spreads = both.var(2, correction=0).mean(1).sqrt().view(-1, 1, 1, 1).chunk(2)
-        one, nothing = torch.ones_like(spreads[0]), torch.zeros_like(means[0])
-        stronger = spreads[0] >= spreads[1]
-        ratio = (torch.maximum(*spreads) / torch.minimum(*spreads).clamp_min(1e-6)).clamp_max(2 * MAX_GAIN)
-        gains = torch.where(stronger, one, ratio), torch.where(stronger, ratio, one)
-        aim = torch.where(stronger, means[0], means[1])
-        offsets = aim - gains[0] * means[0], aim - gains[1] * means[1]
-        exposure = cls(gains, offsets)
-        orders = both.sort(2).values[..., None].chunk(2)
-        before, after = ((a - b).abs().mean((1, 2, 3)) for a, b in (orders, exposure._changed(*orders)))
-        places = [colours.masked_fill(barred, math.nan)[..., None] for colours in small]
-        usual, then = ((a - b).abs().flatten(1).nanmedian(1).values for a, b in (places, exposure._changed(*places)))
+        both = F.avg_pool2d(torch.cat((frame0, frame1)).float(), BLOCK_PX, ceil_mode=True)
+        both = _inside(both.view(2, -1, *both.shape[1:]).flatten(3), barred)
+        means = both.mean(3, keepdim=True)
+        spreads = both.var(3, correction=0).mean(2).sqrt()[..., None, None]
+        fainter, stronger = spreads.amin(0), spreads.amax(0)
+        gains = (stronger / spreads.clamp_min(1e-6)).clamp_max(2 * MAX_GAIN)
+        ratio = gains.amax(0)
+        aim = torch.where(spreads[0] >= spreads[1], means[0], means[1])
+        offsets = torch.addcmul(aim, gains, means, value=-1)
+        # Sorted colours, and those of all places but bars; as they are, and as if they were exposed the same.
+        seen = torch.stack((both.sort(3).values, both.masked_fill(barred, math.nan)))
+        seen = torch.stack((seen, torch.addcmul(offsets, seen, gains)))
+        differences = (seen[:, :, 0] - seen[:, :, 1]).abs().flatten(3)
+        before, after = differences[:, 0].mean(2)
+        usual, then = differences[:, 1].nanmedian(2).values
         less = then < usual * ratio.flatten()  # in the fainter frame's terms
-        fades = ((before > MIN_FADE_CHANGE) & (after < MAX_UNEXPLAINED_SHARE * before) & less).view(-1, 1, 1, 1)
-        fades &= (torch.minimum(*spreads) > MIN_CONTRAST) & (ratio < MAX_GAIN)
-        return cls(
-            (torch.where(fades, gains[0], one), torch.where(fades, gains[1], one)),
-            (torch.where(fades, offsets[0], nothing), torch.where(fades, offsets[1], nothing)),
-        )
+        fades = ((before > MIN_FADE_CHANGE) & (after < MAX_UNEXPLAINED_SHARE * before) & less).view(-1, 1, 1)
+        same = ~(fades & (fainter > MIN_CONTRAST) & (ratio < MAX_GAIN))
+        gains, offsets = gains.masked_fill(same, 1), offsets.masked_fill(same, 0)
+        return cls((gains[0, ..., None], gains[1, ..., None]), (offsets[0, ..., None], offsets[1, ..., None]))
 
     def match(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
         """Both frames (B, 3, h, w) as if they were exposed the same."""
@@ -86,7 +85,11 @@ class Exposure:
         return _possible(first, frame0), _possible(second, frame1)
 
     def _changed(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
-        return frame0 * self.gains[0] + self.offsets[0], frame1 * self.gains[1] + self.offsets[1]
+        first, second = (
+            torch.addcmul(offset, frame.float(), gain)
+            for offset, frame, gain in zip(self.offsets, (frame0, frame1), self.gains, strict=True)
+        )
+        return first, second
 
     def reversed(self) -> Exposure:
         """The same for the frames in the other order."""
@@ -94,7 +97,7 @@ class Exposure:
 
     def like_first(self, frame1: Tensor) -> Tensor:
         """The second frame as if it were exposed like the first one, which stays as it is."""
-        changed = (frame1 * self.gains[1] + (self.offsets[1] - self.offsets[0])) / self.gains[0]
+        changed = torch.addcmul(self.offsets[1] - self.offsets[0], frame1.float(), self.gains[1]) / self.gains[0]
         return _possible(changed, frame1)
 
     def is_equal(self) -> bool:

@@ -2,7 +2,8 @@
 
 Flow is in pixels of the grid it lives on, channels (x, y). All functions take flows and images of pairs in both
 directions, (2B, …): frame 0 → 1 in the first half of the batch, frame 1 → 0 in the second; the gradient passes by them.
-Where they can, kernels in C do the work (native/motion.h), to the same result but for rounding.
+Where they can, kernels do the work, in C on a CPU (native/motion.h) and in Triton on a GPU (triton_kernels.py), to the
+same result but for rounding.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from torch import Tensor
 
 from vs_videoinr.networks import kernels
 from vs_videoinr.networks.cancellation import between_layers
+from vs_videoinr.networks.fused import fused, operation
 from vs_videoinr.networks.sampling import warp
 from vs_videoinr.networks.warpinr.blocks import RGB
 
 STEPS = 3  # that refine a flow
 SAME_MOTION_BOTH_WAYS_PX = 0.5  # both directions' estimates of one motion differ by less
 SAME_MOTION_NEARBY_PX = 0.2  # estimates of places near by do
+SMOOTHING_RADIUS = 2  # of places near by
 
 
 def box_mean(values: Tensor, radius: int) -> Tensor:
@@ -52,8 +55,11 @@ def refine_lucas_kanade(flow: Tensor, a: Tensor, b: Tensor, radius: int, damping
     """
     with torch.no_grad():
         kernel = kernels.kernels_for(flow, a, b)
-        if kernel is None or a.shape[1] != RGB or radius > kernels.MAX_MEAN_RADIUS:
+        if a.shape[1] != RGB or radius > kernels.MAX_MEAN_RADIUS:
             better = _refine_by_torch(flow, a, b, radius, damping)
+        elif kernel is None:
+            given = flow, a.float(), b.float(), radius, damping
+            better = fused("refine_lucas_kanade", _refine_by_torch, *given, work=_refine_by_triton)
         else:
             better = _refine_by_kernel(kernel, flow, a, b, radius, damping)
     return _with_gradient_of(flow, better)
@@ -68,7 +74,10 @@ def smooth_consistent_flow(flow: Tensor) -> Tensor:
     """
     with torch.no_grad():
         kernel = kernels.kernels_for(flow)
-        smooth = _smooth_by_torch(flow) if kernel is None else _smooth_by_kernel(kernel, flow)
+        if kernel is None:
+            smooth = fused("smooth_consistent_flow", _smooth_by_torch, flow, work=_smooth_by_triton)
+        else:
+            smooth = _smooth_by_kernel(kernel, flow)
     return _with_gradient_of(flow, smooth)
 
 
@@ -79,30 +88,25 @@ def _with_gradient_of(flow: Tensor, found: Tensor) -> Tensor:
 
 def _refine_by_torch(flow: Tensor, a: Tensor, b: Tensor, radius: int, damping: float) -> Tensor:
     a, b = a.float(), b.float()
-    warped, third = warp(b, flow, "bicubic"), a / 3
+    error, two_thirds = a - warp(b, flow, "bicubic"), a * (2 / 3)
     for _ in range(STEPS):
         between_layers()
-        error = a - warped
         # Of both images' mean. All that is averaged is so at a time: a GPU takes as long to begin as to do it.
-        x, y = _slopes(torch.add(third, warped, alpha=1 / 3))
-        parts = torch.stack((x, y, error, x), 1)
+        x, y = _slopes(torch.add(two_thirds, error, alpha=-1 / 3))
+        parts = torch.stack((y, x, error, y), 1)
         # (B, 2, 3, C, h, w): each with itself, and with the next one.
         products = (parts[:, None, :3] * parts.unfold(1, 2, 1).movedim(-1, 1)).sum(3)
-        xx, yy, before, xy, y_error, x_error = tent_mean(products.flatten(1, 2), radius).unbind(1)
-        xx, yy = xx + damping, yy + damping
-        step = torch.stack(
-            (
-                torch.addcmul(yy * x_error, xy, y_error, value=-1),
-                torch.addcmul(xx * y_error, xy, x_error, value=-1),
-            ),
-            1,
-        )
-        step = step / torch.addcmul(xx * yy, xy, xy, value=-1)[:, None]
-        tried_flow = flow + step / torch.linalg.vector_norm(step, dim=1, keepdim=True).clamp_min(1)
-        tried = warp(b, tried_flow, "bicubic")
-        after = tent_mean((a - tried).square().sum(1, keepdim=True), radius)
-        closer = after < before[:, None]
-        flow, warped = torch.where(closer, tried_flow, flow), torch.where(closer, tried, warped)
+        means = tent_mean(products.flatten(1, 2), radius)
+        before, xy, errors = means[:, 2:3], means[:, 3:4], means[:, 4:]  # x_error and y_error
+        squares = means[:, :2].add_(damping)  # yy and xx
+        # A step is this divided by the determinant, or by what makes it a pixel long.
+        step = torch.addcmul(squares * errors, xy, errors.flip(1), value=-1)
+        determinant = torch.addcmul(squares.prod(1, keepdim=True), xy, xy, value=-1)
+        length = torch.linalg.vector_norm(step, dim=1, keepdim=True)
+        tried_flow = torch.addcdiv(flow, step, torch.maximum(determinant, length))
+        tried = a - warp(b, tried_flow, "bicubic")
+        closer = tent_mean(tried.square().sum(1, keepdim=True), radius) < before
+        flow, error = torch.where(closer, tried_flow, flow), torch.where(closer, tried, error)
     return flow
 
 
@@ -118,6 +122,21 @@ def _slopes(image: Tensor) -> tuple[Tensor, Tensor]:
     return tuple(  # type: ignore[return-value]
         torch.sub(line[2] - line[1], line[3] - line[0], alpha=1 / 8) for line in (x, y)
     )
+
+
+def _refine_by_triton(flow: Tensor, a: Tensor, b: Tensor, radius: int, damping: float) -> Tensor:
+    products, step, mean = (operation(name) for name in ("lucas_kanade_products", "lucas_kanade_try", "box_mean"))
+
+    def tent(values: Tensor) -> Tensor:
+        return mean(mean(values, (radius + 1) // 2), radius // 2)
+
+    state = step(a, b, flow, None, damping)  # the flow, the error, and its square
+    for _ in range(STEPS):
+        means = tent(products(a, state))
+        tried = step(a, b, state, means, damping)
+        closer = tent(tried[:, -1:]) < means[:, 2:3]
+        state = torch.where(closer, tried, state)
+    return state[:, :2]
 
 
 def _refine_by_kernel(
@@ -146,15 +165,20 @@ def _refine_by_kernel(
 
 
 def _smooth_by_torch(flow: Tensor) -> Tensor:
-    other = -warp(flow.roll(flow.shape[0] // 2, 0), flow)
-    flow = flow + (other - flow) / 2 * _closer_than(flow, other, SAME_MOTION_BOTH_WAYS_PX)
-    mean = box_mean(flow, 2)
-    return torch.where(_closer_than(flow, mean, SAME_MOTION_NEARBY_PX), mean, flow)
+    apart = flow + warp(flow.roll(flow.shape[0] // 2, 0), flow)  # from the other direction's, turned round
+    flow = torch.sub(flow, apart * _shorter_than(apart, SAME_MOTION_BOTH_WAYS_PX), alpha=0.5)
+    mean = box_mean(flow, SMOOTHING_RADIUS)
+    return torch.where(_shorter_than(flow - mean, SAME_MOTION_NEARBY_PX), mean, flow)
 
 
-def _closer_than(a: Tensor, b: Tensor, distance_px: float) -> Tensor:
-    """Where two flows (B, 2, h, w) differ by less: (B, 1, h, w) bool."""
-    return (a - b).square().sum(1, keepdim=True) < distance_px**2
+def _smooth_by_triton(flow: Tensor) -> Tensor:
+    between = operation("smooth_directions")(flow, SAME_MOTION_BOTH_WAYS_PX**2)
+    return operation("smooth_places")(between, SAME_MOTION_NEARBY_PX**2, SMOOTHING_RADIUS)
+
+
+def _shorter_than(flow: Tensor, length_px: float) -> Tensor:
+    """Where a flow (B, 2, h, w) is shorter: (B, 1, h, w) bool."""
+    return flow.square().sum(1, keepdim=True) < length_px**2
 
 
 def _smooth_by_kernel(kernel: kernels.Kernels, flow: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vs_videoinr.networks.fused import fused
 from vs_videoinr.networks.sampling import warp
 from vs_videoinr.networks.warpinr.pair_motion import PairMotion
 from vs_videoinr.networks.warpinr.static_regions import static_mask
@@ -34,9 +35,17 @@ def flows_at(pair: PairMotion, acceleration: Tensor | None, t: float) -> Tensor:
     what is at 0 and at 1 where the frames have it is a·t·(1 - t)/2 behind between them (Xu et al., Quadratic Video
     Interpolation, 2019); a is the mean of what both frames tell.
     """
+    given = pair.flow01, pair.flow10, acceleration, pair.static.reach, t, ITERATIONS
+    return fused("flows_at", _flows_by_torch, *given)
+
+
+def _flows_by_torch(
+    flow01: Tensor, flow10: Tensor, acceleration: Tensor | None, reach: Tensor, t: float, iterations: int
+) -> Tensor:
+    """The kernel's twin."""
     # What either frame shows is one half of a batch: a GPU takes as long to begin the work as to do it.
-    halves = 2, *pair.flow01.shape
-    motion = torch.cat((pair.flow01, -pair.flow10))
+    halves = 2, *flow01.shape
+    motion = torch.cat((flow01, -flow10))
     to_frame = torch.linspace(-t, 1 - t, 2, device=motion.device).view(2, 1, 1, 1, 1)
     bend = None if acceleration is None else acceleration * (t * (1 - t) / 4)
 
@@ -50,11 +59,10 @@ def flows_at(pair: PairMotion, acceleration: Tensor | None, t: float) -> Tensor:
     first, second = motion.view(halves)
     v = torch.lerp(first, second, t).expand(halves)
     offset = offset_at(position(None, v))
-    for _ in range(ITERATIONS):
+    for _ in range(iterations):
         v = warp(motion, position(offset, v)).view(halves)
         offset = offset_at(position(offset, v))
-    reach = torch.cat((pair.static.reach, pair.static.reach))
-    static = static_mask(reach, v.flatten(0, 1)).view(2, *pair.static.reach.shape)
+    static = static_mask(torch.cat((reach, reach)), v.flatten(0, 1)).view(2, *reach.shape)
     if offset is not None:
         offset = offset * (1 - static[0] * static[1])
     flows = position(offset, v * (1 - static)).view(halves)
