@@ -10,11 +10,11 @@
 
 /* Where both source frames have the same value and the frame between them all but the same, take theirs. */
 #define KEEP_RESTING(NAME, TYPE, NOISE)                                                                                \
-    static void NAME(void *output, const void *left, const void *right, int width) {                                   \
-        TYPE *to = output;                                                                                             \
-        const TYPE *a = left, *b = right;                                                                              \
+    static void NAME(void *output, const void *between, const void *left, const void *right, int width) {              \
+        TYPE *restrict to = output;                                                                                    \
+        const TYPE *new = between, *a = left, *b = right;                                                              \
         for (int x = 0; x < width; x++)                                                                                \
-            to[x] = a[x] == b[x] && to[x] - a[x] <= NOISE && a[x] - to[x] <= NOISE ? a[x] : to[x];                     \
+            to[x] = a[x] == b[x] && new[x] - a[x] <= NOISE && a[x] - new[x] <= NOISE ? a[x] : new[x];                  \
     }
 KEEP_RESTING(keep_resting_8, uint8_t, 1)
 KEEP_RESTING(keep_resting_16, uint16_t, 1)
@@ -23,11 +23,12 @@ KEEP_RESTING(keep_resting_float, float, FLOAT_NOISE)
 /* Take the chroma of both source frames where they agree and all brightness that it goes with is theirs as well. What
  * moves close by colours it on the way through RGB. */
 #define KEEP_RESTING_CHROMA(NAME, TYPE)                                                                                \
-    static void NAME(void *output, const void *left, const void *right, const uint8_t *moves, int width) {             \
-        TYPE *to = output;                                                                                             \
-        const TYPE *a = left, *b = right;                                                                              \
+    static void NAME(void *output, const void *between, const void *left, const void *right, const uint8_t *moves,     \
+                     int width) {                                                                                      \
+        TYPE *restrict to = output;                                                                                    \
+        const TYPE *new = between, *a = left, *b = right;                                                              \
         for (int x = 0; x < width; x++)                                                                                \
-            to[x] = a[x] == b[x] && !moves[x] ? a[x] : to[x];                                                          \
+            to[x] = a[x] == b[x] && !moves[x] ? a[x] : new[x];                                                         \
     }
 KEEP_RESTING_CHROMA(keep_resting_chroma_8, uint8_t)
 KEEP_RESTING_CHROMA(keep_resting_chroma_16, uint16_t)
@@ -47,7 +48,8 @@ static void see_motion(uint8_t *moves, const VSFrame *one, const VSFrame *other,
     }
 }
 
-void keep_resting(VSFrame *frame, const VSFrame *left, const VSFrame *right, const VSAPI *vsapi) {
+void keep_resting(VSFrame *frame, const VSFrame *between, const VSFrame *left, const VSFrame *right,
+                  const VSAPI *vsapi) {
     const VSVideoFormat *format = vsapi->getVideoFrameFormat(frame);
     int size = format->bytesPerSample, subsampled = format->subSamplingW || format->subSamplingH;
     uint8_t *moves = subsampled ? malloc((size_t)vsapi->getFrameWidth(frame, 1)) : NULL;
@@ -55,17 +57,20 @@ void keep_resting(VSFrame *frame, const VSFrame *left, const VSFrame *right, con
         int width = vsapi->getFrameWidth(frame, plane);
         for (int y = 0; y < vsapi->getFrameHeight(frame, plane); y++) {
             uint8_t *to = vsapi->getWritePtr(frame, plane) + y * vsapi->getStride(frame, plane);
+            const uint8_t *new = vsapi->getReadPtr(between, plane) + y * vsapi->getStride(between, plane);
             const uint8_t *a = vsapi->getReadPtr(left, plane) + y * vsapi->getStride(left, plane);
             const uint8_t *b = vsapi->getReadPtr(right, plane) + y * vsapi->getStride(right, plane);
             if (plane == 0 || !subsampled) {
-                (size == 1 ? keep_resting_8 : size == 2 ? keep_resting_16 : keep_resting_float)(to, a, b, width);
+                (size == 1 ? keep_resting_8 : size == 2 ? keep_resting_16 : keep_resting_float)(to, new, a, b, width);
             } else if (moves) {
                 memset(moves, 0, (size_t)width);
                 see_motion(moves, left, right, y, width, vsapi);
                 see_motion(moves, left, frame, y, width, vsapi);
                 (size == 1   ? keep_resting_chroma_8
                  : size == 2 ? keep_resting_chroma_16
-                             : keep_resting_chroma_float)(to, a, b, moves, width);
+                             : keep_resting_chroma_float)(to, new, a, b, moves, width);
+            } else {
+                memcpy(to, new, (size_t)width * (size_t)size);
             }
         }
     }
