@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vs_videoinr.networks import cancellation
 from vs_videoinr.networks.base import Network, VideoField
-from vs_videoinr.rendering import device_worker, field_cache, planes, transfer
+from vs_videoinr.rendering import accelerator, device_worker, field_cache, planes, transfer
 from vs_videoinr.rendering.field_cache import CachedField, FieldCache
 from vs_videoinr.rendering.flow_colours import FlowView
 from vs_videoinr.rendering.host_shutdown import Host
@@ -191,8 +191,7 @@ class Renderer:
         """Let go of other pairs' fields, which may be what is in the way."""
         self._cache.clear()
         self._frames.clear()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        accelerator.empty_cache(self._device)
 
     def _check(self) -> None:
         if self._closed or device_worker.exiting.is_set() or self._host.is_leaving():
@@ -278,4 +277,5 @@ class Renderer:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception of Python or torch means that memory ran out."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    said = "can't allocate memory", "MPS backend out of memory"
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in said)
