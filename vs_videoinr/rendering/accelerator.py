@@ -1,4 +1,4 @@
-"""The GPUs of this machine: those that `torch.accelerator` knows, for PyTorch is built for one kind of them at a time."""
+"""The GPUs of this machine: those that `torch.accelerator` knows, which are of the one kind that PyTorch is built for."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ def describe(device: torch.device) -> str:
 
 
 def empty_cache(device: torch.device) -> None:
-    """Give memory of a device that PyTorch keeps and does not need back to everybody; a CPU's is not kept."""
+    """Give memory of a device that PyTorch keeps and does not need, and what the host has for it, back to everybody."""
     if device.type == "cpu":
         return
     module = torch.get_device_module(device)  # torch.accelerator can do it from PyTorch 2.9 on
     # CUDA would begin to use the first device as well, unless another one is chosen. Apple's is the only one.
     with module.device(device) if hasattr(module, "device") else nullcontext():
         module.empty_cache()
+    # Pinned memory of the host that frames went through; not every PyTorch can let go of it.
+    empty_host_cache = getattr(torch.accelerator, "empty_host_cache", None)
+    if empty_host_cache is not None:
+        empty_host_cache()
