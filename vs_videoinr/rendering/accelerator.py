@@ -1,4 +1,4 @@
-"""The GPUs of this machine: those that `torch.accelerator` knows, which are of the one kind that PyTorch is built for."""
+"""The GPUs of this machine: those that `torch.accelerator` knows, of the one kind that PyTorch has been built for."""
 
 from __future__ import annotations
 
