@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vs_videoinr.plugin.arguments import UsageError, choose_device
+from vs_videoinr.plugin.arguments import MPS_SINCE, UsageError, choose_device
 
 CPU = torch.device("cpu")
 MACHINES = {
@@ -28,12 +28,20 @@ MACHINES = {
         ("intel", None, "xpu:0"),
         ("intel", "xpu", "xpu:0"),
         ("apple", None, "cpu"),
-        ("apple", "mps", "mps:0"),
-        ("apple", "mps:0", "mps:0"),
     ],
 )
 def test_device_is_the_one_that_is_named(machine: str, name: str | None, expected: str) -> None:
     assert choose_device(name, MACHINES[machine]) == torch.device(expected)
+
+
+@pytest.mark.parametrize("name", ["mps", "mps:0"])
+def test_apples_needs_a_pytorch_that_can_warp_on_it(name: str) -> None:
+    """Others would fail at the first frame."""
+    if torch.__version__ < MPS_SINCE:
+        with pytest.raises(UsageError, match=f'^device="mps" needs PyTorch {MPS_SINCE} or newer, and this is 2'):
+            choose_device(name, MACHINES["apple"])
+    else:
+        assert choose_device(name, MACHINES["apple"]) == torch.device("mps", 0)
 
 
 @pytest.mark.parametrize(
