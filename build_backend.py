@@ -71,7 +71,7 @@ def c_flags(compiler_type: str) -> list[str]:
     """Return the arguments with which a compiler, by setuptools' name of its type, compiles the plugin."""
     if compiler_type == "msvc":
         return ["/std:c11", "/experimental:c11atomics", "/O2", "/W3"]
-    return ["-std=c11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"]
+    return ["-std=c11", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden"]
 
 
 def _wants_zig() -> bool:

@@ -23,7 +23,7 @@ ENTRY = "VapourSynthPluginInit2"
 ZIG_TARGET = zig_target()
 SYSTEM = re.split("[-.]", ZIG_TARGET)[1] if ZIG_TARGET else sys.platform
 #: How the kernels are compiled beside that: sums of products in one instruction.
-OPTIMISED = {PLUGIN: [], KERNELS: ["-O3", "-ffp-contract=fast"]}
+OPTIMISED = {PLUGIN: [], KERNELS: ["-ffp-contract=fast"]}
 SUFFIX = {"win32": ".dll", "windows": ".dll", "darwin": ".dylib", "macos": ".dylib"}.get(SYSTEM, ".so")
 
 

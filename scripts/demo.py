@@ -74,8 +74,7 @@ def side_by_side(core: Any, clip: Any) -> Any:
 
 def device(core: Any) -> str:
     """Return in words what computes."""
-    devices: str = core.videoinr.Version()["devices"]
-    return "a GPU" if "cuda" in devices else "the CPU"
+    return "the CPU" if core.videoinr.Version()["devices"] == "cpu" else "a GPU"
 
 
 def affordable(out: Any, pair: int, seconds: float) -> int:

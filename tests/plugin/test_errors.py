@@ -265,15 +265,15 @@ WORK: list[tuple[str, Call]] = [
         lambda core, clip, model: core.videoinr.Upscale(core.std.SetFrameProps(clip, _Matrix=1), scale=2, model=model),
     ),
     (
-        'Upscale: device must be "cpu", "cuda" or "cuda:N", got "gpu"',
+        'Upscale: device must be "cpu", "cuda", "xpu", "mps" or one by its number, as "cuda:1", got "gpu"',
         lambda core, clip, model: core.videoinr.Upscale(clip, scale=2, device="gpu", model=model),
     ),
     (
-        'Upscale: device must be "cpu", "cuda" or "cuda:N", got "cuda:x"',
+        'Upscale: device must be "cpu", "cuda", "xpu", "mps" or one by its number, as "cuda:1", got "cuda:x"',
         lambda core, clip, model: core.videoinr.Upscale(clip, scale=2, device="cuda:x", model=model),
     ),
     (
-        'Upscale: fp16 needs device="cuda"; a CPU computes in single precision',
+        'Upscale: fp16 needs a GPU, as with device="cuda"; a CPU computes in single precision',
         lambda core, clip, model: core.videoinr.Upscale(clip, scale=2, device="cpu", fp16=True, model=model),
     ),
 ]
@@ -349,12 +349,13 @@ def test_model_that_cannot_be_used(
     )
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a CUDA device")
-@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:7"])
-def test_no_cuda(core: Any, moving: Any, tiny: str, device: str) -> None:
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="says what happens without a GPU")
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:7", "xpu", "xpu:1", "mps", "mps:0"])
+def test_no_gpu(core: Any, moving: Any, tiny: str, device: str) -> None:
     with pytest.raises(vs.Error) as raised:
         core.videoinr.Upscale(moving(), scale=2, device=device, model=tiny)
-    assert str(raised.value) == 'Upscale: there is no CUDA device that torch can use; give device="cpu"'
+    kind = device.partition(":")[0].upper()
+    assert str(raised.value) == f'Upscale: there is no {kind} device that torch can use; give device="cpu"'
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -11,6 +11,7 @@ import vapoursynth as vs
 from numpy.typing import NDArray
 
 from tests.frames import duration, pixels, pixels_of, props_of, same
+from vs_videoinr.rendering import accelerator
 from vs_videoinr.weights import library
 
 pytestmark = pytest.mark.vpy
@@ -264,10 +265,24 @@ def test_two_filters_share_their_weights(core: Any, moving: Any, tiny: str) -> N
     assert (len(first), len(second)) == (5, 10)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("format_", [vs.RGBS, vs.YUV420P8, vs.GRAY16])
+def test_source_frames_that_pass_are_not_copied(core: Any, tiny: str, format_: int) -> None:
+    levels = [
+        core.std.BlankClip(format=format_, width=16, height=12, length=2, color=None, keep=True) for _ in range(3)
+    ]
+    clip = core.std.SetFrameProps(core.std.Interleave(levels), _Matrix=0 if format_ == vs.RGBS else 1)
+    out = core.videoinr.Upscale(clip, factor_num=2, model=tiny)
+    for n in range(len(clip)):
+        with clip.get_frame(n) as source, out.get_frame(2 * n) as passed:
+            for plane in range(source.format.num_planes):
+                assert passed.get_read_ptr(plane).value == source.get_read_ptr(plane).value
+
+
+@pytest.mark.skipif(not torch.accelerator.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("fp16", [False, True])
-def test_cuda_agrees_with_the_cpu(core: Any, moving: Any, tiny: str, fp16: bool) -> None:
+def test_gpu_agrees_with_the_cpu(core: Any, moving: Any, tiny: str, fp16: bool) -> None:
+    gpu = str(accelerator.devices()[0])
     cpu = pixels_of(core.videoinr.Upscale(moving(vs.RGBS), scale=2, model=tiny, device="cpu"))
-    cuda = pixels_of(core.videoinr.Upscale(moving(vs.RGBS), scale=2, model=tiny, device="cuda", fp16=fp16))
-    for one, other in zip(cpu, cuda, strict=True):
+    found = pixels_of(core.videoinr.Upscale(moving(vs.RGBS), scale=2, model=tiny, device=gpu, fp16=fp16))
+    for one, other in zip(cpu, found, strict=True):
         np.testing.assert_allclose(np.stack(one), np.stack(other), atol=0.1 if fp16 else 1e-3)

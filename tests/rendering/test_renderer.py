@@ -122,6 +122,21 @@ def test_pairs_are_encoded_once_while_they_and_their_neighbours_are_shown(
     renderer.close()
 
 
+def test_a_frame_is_in_memory_once_for_both_of_its_pairs(tiny: str) -> None:
+    frames: list[tuple[int, int]] = []
+
+    class Watching(Counting):
+        def encode(self, frame0: Tensor, frame1: Tensor, *, previous: VideoField | None = None) -> VideoField:
+            frames.append((frame0.data_ptr(), frame1.data_ptr()))
+            return super().encode(frame0, frame1, previous=previous)
+
+    renderer = Renderer(Watching(tiny), CPU, torch.float32, (WIDTH, HEIGHT), SIZE)
+    for n in range(4):
+        render(renderer, n, 0.5)
+    assert [second for _, second in frames[:-1]] == [first for first, _ in frames[1:]]
+    renderer.close()
+
+
 def test_fields_are_bounded_by_their_bytes(
     renderer: Renderer, network: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

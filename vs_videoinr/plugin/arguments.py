@@ -16,6 +16,7 @@ from vs_videoinr.plugin.output_size import output_size
 from vs_videoinr.plugin.scene_cuts import THRESHOLD, Mode
 from vs_videoinr.plugin.timecodes import TimecodeError, Timecodes
 from vs_videoinr.plugin.timeline import ConstantRate, ExplicitTimes, Resampled, Timeline, near_frame, rate_ratio
+from vs_videoinr.rendering import accelerator
 from vs_videoinr.rendering.flow_colours import FlowColours, FlowView
 
 MAX_FRAMES = 2**31 - 1
@@ -30,6 +31,12 @@ SC_MODES = {"hold": Mode.HOLD, "switch": Mode.SWITCH}
 
 #: Arguments of Upscale that say what to do, one of which is needed.
 WORK = frozenset({"scale", "width", "height", "fps_num", "fps_den", "factor_num", "factor_den"})
+
+#: The accelerators of which messages speak. Any other that PyTorch has been built for is taken as well.
+ACCELERATORS = ("cuda", "xpu", "mps")
+
+#: The first PyTorch that continues pictures beyond their borders on Apple's GPUs, as all warping does.
+MPS_SINCE = "2.13"
 
 #: How a clip whose rate varies can be asked for times all the same.
 _TIMECODES_HELP = 'timecodes="FILE", which the timecodes argument of a source filter or vspipe --timecodes writes'
@@ -107,10 +114,10 @@ def read(function: str, clip: Clip, given: Mapping[str, object]) -> Request:
     timeline = _timeline(function, clip, arguments, known)
     cuts, threshold = _cuts(arguments)
     flow_view = _flow_view(arguments, size)
-    device = _device(arguments.text("device"))
+    device = choose_device(arguments.text("device"), accelerator.devices())
     fp16 = bool(arguments.integer("fp16"))
     if fp16 and device.type == "cpu":
-        raise UsageError('fp16 needs device="cuda"; a CPU computes in single precision')
+        raise UsageError('fp16 needs a GPU, as with device="cuda"; a CPU computes in single precision')
     dtype = torch.float16 if fp16 else torch.float32
     return Request(size, timeline, known, cuts, threshold, flow_view, arguments.text("model"), device, dtype)
 
@@ -136,6 +143,37 @@ def check_limits(function: str, clip: Clip, request: Request, limits: Limits) ->
             limits.known_time(time)
     except LimitError as error:
         raise UsageError(str(error)) from None
+
+
+def choose_device(name: str | None, gpus: Sequence[torch.device]) -> torch.device:
+    """Return the device that the argument names, or the default: the first GPU, unless it is Apple's, or else the CPU.
+
+    Args:
+        name: "cpu", or a kind of accelerator as torch calls it, with or without a number; None for the default.
+        gpus: Those that there are.
+
+    Raises:
+        UsageError: There is none of that name, or PyTorch cannot do on it what networks need.
+    """
+    if name is None:  # on Apple's, no network has ever been tried, and a CPU certainly works
+        return next((gpu for gpu in gpus if gpu.type != "mps"), torch.device("cpu"))
+    if name == "cpu":
+        return torch.device("cpu")
+    kind, colon, number = name.partition(":")
+    same = {str(gpu): gpu for gpu in gpus if gpu.type == kind}
+    if not (same or kind in ACCELERATORS) or (colon and not (number.isascii() and number.isdigit())):
+        raise UsageError(f'device must be "cpu", "cuda", "xpu", "mps" or one by its number, as "cuda:1", got "{name}"')
+    if not same:
+        other = f'"{gpus[0].type}" or ' if gpus else ""
+        raise UsageError(f'there is no {kind.upper()} device that torch can use; give device={other}"cpu"')
+    device = same.get(name if colon else f"{kind}:0")
+    if device is None:
+        raise UsageError(f'there is no device "{name}"; the last one is "{list(same)[-1]}"')
+    if kind == "mps" and torch.__version__ < MPS_SINCE:
+        raise UsageError(
+            f'device="mps" needs PyTorch {MPS_SINCE} or newer, and this is {torch.__version__}; give device="cpu"'
+        )
+    return device
 
 
 class _Arguments:
@@ -309,19 +347,3 @@ def _text(number: float) -> str:
 def _as_written(number: float) -> Fraction:
     """Return the decimal that a float prints as: 1.001 is meant, and not the binary fraction next to it."""
     return Fraction(repr(number))
-
-
-def _device(name: str | None) -> torch.device:
-    count = torch.cuda.device_count()
-    if name is None:
-        return torch.device("cuda", 0) if count else torch.device("cpu")
-    kind, _, index = name.partition(":")
-    if name == "cpu":
-        return torch.device("cpu")
-    if kind != "cuda" or (name != "cuda" and not (index.isascii() and index.isdigit())):
-        raise UsageError(f'device must be "cpu", "cuda" or "cuda:N", got "{name}"')
-    if not count:
-        raise UsageError('there is no CUDA device that torch can use; give device="cpu"')
-    if int(index or 0) >= count:
-        raise UsageError(f'there is no device "{name}"; the last one is "cuda:{count - 1}"')
-    return torch.device("cuda", int(index or 0))

@@ -21,7 +21,8 @@ from vs_videoinr.networks.base import Network
 from vs_videoinr.plugin import arguments, scene_cuts
 from vs_videoinr.plugin.arguments import MAX_INT, Clip, Request, UsageError
 from vs_videoinr.plugin.frame_plan import FramePlan, plan_frame
-from vs_videoinr.rendering.planes import Planes, frame_of
+from vs_videoinr.rendering import accelerator
+from vs_videoinr.rendering.planes import Planes, views
 from vs_videoinr.rendering.renderer import ChromaResidual, FramePair, Renderer, RenderError, is_out_of_memory
 from vs_videoinr.weights import catalogue, library
 
@@ -104,7 +105,7 @@ class Filter:
         `before` and `after` are frames around these two, the nearest first, as many as are known.
         """
         pair, earlier, later = (
-            [scene_cuts.cells(frame_of(planes, self._source_size)) for planes in frames]
+            [scene_cuts.cells(views(planes, self._source_size)) for planes in frames]
             for frames in ((frame, following), before, after)
         )
         return scene_cuts.judge(pair[0], pair[1], earlier, later, self._request.cut_threshold)
@@ -183,7 +184,7 @@ def create(
 
 def version() -> dict[str, list[str]]:
     """Return what `core.videoinr.Version()` says: texts by key."""
-    devices = ["cpu", *(f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count()))]
+    devices = ["cpu", *map(accelerator.describe, accelerator.devices())]
     return {
         "version": [metadata.version("vapoursynth-videoinr")],
         "torch": [torch.__version__],

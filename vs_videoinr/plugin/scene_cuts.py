@@ -50,11 +50,12 @@ class Verdict(enum.IntEnum):
 Cells = NDArray[np.float32]
 
 
-def cells(frame: NDArray[np.float32]) -> Cells:
-    """Return what of a frame (planes, height, width; in [0, 1]) is compared."""
-    height, width = frame.shape[1:]
+def cells(frame: Sequence[NDArray[np.float32]] | NDArray[np.float32]) -> Cells:
+    """Return what is compared of a frame's planes, (height, width) each, in [0, 1]."""
+    height, width = frame[0].shape
     step = [max(1, side // (CELLS * SAMPLES)) for side in (height, width)]
-    gray = np.nan_to_num(frame[:, :: step[0], :: step[1]]).clip(0, 1).mean(0)
+    pixels = np.stack([plane[:: step[0], :: step[1]] for plane in frame])
+    gray = np.nan_to_num(pixels).clip(0, 1).mean(0)
     edges = [np.linspace(0, side, min(CELLS, side) + 1).astype(int) for side in gray.shape]
     sums = np.add.reduceat(np.add.reduceat(gray, edges[0][:-1], 0), edges[1][:-1], 1)
     means: Cells = sums / np.outer(np.diff(edges[0]), np.diff(edges[1]))

@@ -17,6 +17,8 @@ from queue import SimpleQueue
 
 import torch
 
+from vs_videoinr.rendering import accelerator
+
 
 class Abandoned(Exception):  # noqa: N818 - nothing went wrong
     """Raised inside work whose result nobody waits for any more."""
@@ -67,9 +69,7 @@ def _run(queue: SimpleQueue[tuple[Callable[[], None], Future[None]] | None], dev
             calls += 1
             if trim is not None and calls % TRIM_EVERY == 0:
                 trim(0)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.empty_cache()  # torch would keep what it no longer needs from everybody else on the GPU
+    accelerator.empty_cache(device)
 
 
 # Reloading this module keeps its globals, so that workers in use stay known to the filters made afterwards.

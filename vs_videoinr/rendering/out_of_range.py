@@ -7,8 +7,6 @@ added again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,10 +22,16 @@ class OutOfRange:
         self._frames = frames
 
     @classmethod
-    def of(cls, frames: Sequence[Tensor], inside: Sequence[Tensor]) -> OutOfRange | None:
-        """Return what `inside` lacks of `frames`; None where it lacks nothing."""
-        first, second = (frame - part for frame, part in zip(frames, inside, strict=True))
-        return cls((first, second)) if bool(first.any()) or bool(second.any()) else None
+    def of(cls, first: Tensor | None, second: Tensor | None) -> OutOfRange | None:
+        """Return what lies beyond in two frames, None in either where nothing does; None where nothing does in both."""
+        if first is None and second is None:
+            return None
+        return cls(
+            (
+                torch.zeros_like(second) if first is None else first,  # type: ignore[arg-type]
+                torch.zeros_like(first) if second is None else second,  # type: ignore[arg-type]
+            )
+        )
 
     def at(self, field: VideoField | None, t: float, size: tuple[int, int]) -> Tensor:
         """Return it at time `t`, (1, 3, height, width) of `size` (height, width).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,13 +12,16 @@ from torch import Tensor
 
 from vs_videoinr.networks import cancellation
 from vs_videoinr.networks.base import Network, VideoField
-from vs_videoinr.rendering import device_worker, field_cache, planes
+from vs_videoinr.rendering import accelerator, device_worker, field_cache, planes, transfer
 from vs_videoinr.rendering.field_cache import CachedField, FieldCache
 from vs_videoinr.rendering.flow_colours import FlowView
 from vs_videoinr.rendering.host_shutdown import Host
 from vs_videoinr.rendering.motion_compensation import motion_compensate
 from vs_videoinr.rendering.out_of_range import OutOfRange
 from vs_videoinr.rendering.planes import Planes
+
+#: Source frames that are kept as they were read: a pair begins with the frame that the one before it ends with.
+MAX_FRAMES = 2
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,19 @@ class ChromaResidual:
     output: Planes
 
 
+@dataclass(frozen=True)
+class SourceFrame:
+    """A source frame as it was read, (1, 3, height, width).
+
+    Attributes:
+        inside: What the network sees of it, from 0 to 1. Fields may hold it: it is never written to.
+        beyond: What that lacks; None where it lacks nothing.
+    """
+
+    inside: Tensor
+    beyond: Tensor | None
+
+
 class RenderError(RuntimeError):
     """A frame could not be made; the message is for the user."""
 
@@ -100,6 +117,7 @@ class Renderer:
         self._host = Host()
         # Where pairs tell each other of their motion, the two around the one that is shown are used with it.
         self._cache = FieldCache(least=3 if network.uses_neighbours else 1)
+        self._frames: OrderedDict[int, SourceFrame] = OrderedDict()
         self._worker = device_worker.acquire(device)
 
     def render(self, pair: FramePair, t: float, output: Planes, residual: ChromaResidual | None = None) -> None:
@@ -145,6 +163,7 @@ class Renderer:
         if not self._closed:
             self._closed = True
             self._cache.clear()
+            self._frames.clear()
             self._network = None
             device_worker.release(self._device)
 
@@ -171,8 +190,8 @@ class Renderer:
     def _make_room(self) -> None:
         """Let go of other pairs' fields, which may be what is in the way."""
         self._cache.clear()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        self._frames.clear()
+        accelerator.empty_cache(self._device)
 
     def _check(self) -> None:
         if self._closed or device_worker.exiting.is_set() or self._host.is_leaving():
@@ -182,17 +201,23 @@ class Renderer:
         cached = self._cached(pair.numbers, pair.frame0, pair.frame1)
         field = self._with_neighbours(cached.field, pair)
         width, height = self.size
-        picture = field.sample(t, (height, width), check=self._check).float().clamp_(0, 1)
+        picture = field.sample(t, (height, width), check=self._check)
         self._cache.evict()  # a field may have grown by what it keeps for the next time
+        limited = cached.out_of_range is None and len(output) > 1  # on the way into the planes, in one pass
+        if not limited:
+            picture = picture.clamp(0, 1)
         if cached.out_of_range is not None:
             picture += cached.out_of_range.at(field if self._has_motion else None, t, (height, width))
         if len(output) == 1:
             picture = picture.mean(dim=1, keepdim=True)
-        planes.write(picture[0], output, self.size)
+        made = [picture[0]]
         if residual is not None:
-            ends = [planes.read(end, residual.size, self._device) for end in (residual.frame0, residual.frame1)]
-            moved = motion_compensate(field, t, ends[0], ends[1], "bicubic")
-            planes.write(moved[0], residual.output, residual.size)
+            ends = [planes.read(end, residual.size, self._device)[0] for end in (residual.frame0, residual.frame1)]
+            made.append(motion_compensate(field, t, ends[0], ends[1], "bicubic")[0])
+        made = transfer.to_host(made)
+        planes.write(made[0], output, self.size, limited=limited)
+        if residual is not None:
+            planes.write(made[1], residual.output, residual.size)
 
     def _motion(self, pair: FramePair, t: float, output: Planes, view: FlowView) -> None:
         width, height = self.size
@@ -200,7 +225,7 @@ class Renderer:
         if pair.left != pair.right:
             field = self._with_neighbours(self._cached(pair.numbers, pair.frame0, pair.frame1).field, pair)
             ways = field.motion(t, (height, width), check=self._check)[0]
-            motion = ways[2 * view.toward : 2 * view.toward + 2].cpu()
+            motion = transfer.to_host([ways[2 * view.toward : 2 * view.toward + 2]])[0]
         shown = F.pad(motion, (0, 0, 0, 0, 0, 1)) if view.colours is None else view.colours(motion)
         planes.write(shown, output, self.size)
 
@@ -209,12 +234,11 @@ class Renderer:
         cached = self._cache.get(numbers)
         if cached is None:
             self._cache.evict(coming=True)
-            frames = [self._frame(frame) for frame in (frame0, frame1)]
-            inside = [self._inside(frame) for frame in frames]
+            first, second = self._frame(numbers[0], frame0), self._frame(numbers[1], frame1)
             previous = self._cache.peek((numbers[0] - 1, numbers[0]))
             known = None if previous is None else previous.field
-            field = self._open().encode(inside[0], inside[1], previous=known)
-            cached = CachedField(field, OutOfRange.of(frames, inside))
+            field = self._open().encode(first.inside, second.inside, previous=known)
+            cached = CachedField(field, OutOfRange.of(first.beyond, second.beyond))
             self._cache.put(numbers, cached)
         return cached
 
@@ -236,15 +260,22 @@ class Renderer:
             raise device_worker.Abandoned
         return self._network
 
-    def _inside(self, frame: Tensor) -> Tensor:
-        """What the network sees of a frame."""
-        return frame.clamp(0, 1).to(self._dtype)
-
-    def _frame(self, frame: Planes) -> Tensor:
-        picture = planes.read(frame, self.source_size, self._device)
-        return picture.expand(-1, 3, -1, -1) if len(frame) == 1 else picture
+    def _frame(self, number: int, frame: Planes) -> SourceFrame:
+        """A source frame, kept from the last time or read now."""
+        known = self._frames.get(number)
+        if known is None:
+            picture, in_range = planes.read(frame, self.source_size, self._device)
+            picture = picture.expand(-1, 3, -1, -1)
+            inside = picture if in_range else picture.clamp(0, 1)
+            known = SourceFrame(inside.to(self._dtype), None if in_range else picture - inside)
+            self._frames[number] = known
+        self._frames.move_to_end(number)
+        if len(self._frames) > MAX_FRAMES:
+            self._frames.popitem(last=False)
+        return known
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception of Python or torch means that memory ran out."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    said = "can't allocate memory", "MPS backend out of memory"
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in said)

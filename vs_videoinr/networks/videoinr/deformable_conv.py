@@ -15,7 +15,8 @@ from vs_videoinr.networks.cancellation import between_layers
 _TAPS = 9  # of a 3×3 kernel
 
 #: Bytes that the gathered taps may take at a time. Rows are independent: this bounds memory and changes nothing else.
-_GATHER_BYTES = {"cpu": 16 << 20, "cuda": 512 << 20}
+_GATHER_BYTES = 16 << 20
+_GPU_GATHER_BYTES = 512 << 20
 
 
 class DeformableConv(nn.Module):
@@ -52,7 +53,7 @@ class DeformableConv(nn.Module):
         kernel = self.weight.reshape(channels, channels * _TAPS)
         out = torch.empty_like(x)
         row_bytes = batch * channels * _TAPS * width * 4
-        rows = max(1, _GATHER_BYTES.get(device.type, _GATHER_BYTES["cpu"]) // row_bytes)
+        rows = max(1, (_GATHER_BYTES if device.type == "cpu" else _GPU_GATHER_BYTES) // row_bytes)
         for top in range(0, height, rows):
             between_layers()
             bottom = min(height, top + rows)

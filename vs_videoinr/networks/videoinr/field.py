@@ -34,7 +34,8 @@ from vs_videoinr.networks.videoinr.siren import Siren, affine
 #: Output pixels evaluated at a time. On a CPU the widest activations of a chunk stay in the cache; on a GPU a chunk
 #: fills the machine. The largest moment is two activations of the widest layer and the taps of the third stage: at the
 #: published size 2 · 256 · 4 bytes and some 900 more: 3 KB per chunk pixel in float32, as measured.
-CHUNK_PIXELS = {"cpu": 8192, "cuda": 1 << 18}
+CHUNK_PIXELS = 8192
+GPU_CHUNK_PIXELS = 1 << 18
 
 #: The same for the kernel, which holds little: work can be abandoned between them.
 KERNEL_PIXELS = 1 << 15
@@ -76,7 +77,7 @@ class VideoINRField(VideoField):
         # Without a kernel all layers are PyTorch's.
         kernel = kernels.kernels_for(feature_map, frames, *(p for siren in sirens for p in siren.parameters()))
         unit = 1.0 if kernel is None else HALF_TURN
-        self.chunk_pixels = CHUNK_PIXELS.get(feature_map.device.type, CHUNK_PIXELS["cpu"])
+        self.chunk_pixels = CHUNK_PIXELS if feature_map.device.type == "cpu" else GPU_CHUNK_PIXELS
 
         weight, bias = sirens.spatial.layers(unit)[0]  # columns: maps, y, x, t
         self._spatial_table = maps @ weight[:, :values].t()

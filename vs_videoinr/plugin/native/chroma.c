@@ -28,11 +28,12 @@ static const VSFrame *VS_CC chroma_frame(int n, int reason, void *instance, void
     VSFrame *sum = vsapi->copyFrame(frame, core);
     vsapi->freeFrame(frame);
     for (int plane = 1; plane < 3; plane++) {
+        int width = vsapi->getFrameWidth(sum, plane);
         for (int y = 0; y < vsapi->getFrameHeight(sum, plane); y++) {
-            float *to = (float *)(void *)(vsapi->getWritePtr(sum, plane) + y * vsapi->getStride(sum, plane));
+            float *restrict to = (float *)(void *)(vsapi->getWritePtr(sum, plane) + y * vsapi->getStride(sum, plane));
             const float *more = (const float *)(const void *)(vsapi->getReadPtr(residual, plane) +
                                                               y * vsapi->getStride(residual, plane));
-            for (int x = 0; x < vsapi->getFrameWidth(sum, plane); x++)
+            for (int x = 0; x < width; x++)
                 to[x] += more[x];
         }
     }

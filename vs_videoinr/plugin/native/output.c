@@ -135,12 +135,13 @@ static const VSFrame *VS_CC output_frame(int n, int reason, void *instance, void
         vsapi->setFilterError(message, context);
     } else if (is_source) {
         frame = vsapi->copyFrame(like, core);
+    } else if (e->same_size) {
+        frame = vsapi->newVideoFrame(&o->info.format, o->info.width, o->info.height, like, core);
+        keep_resting(frame, rendered, left, right, vsapi);
     } else {
         const VSFrame *from[3] = {rendered, rendered, rendered};
         const int plane[3] = {0, 1, 2};
         frame = vsapi->newVideoFrame2(&o->info.format, o->info.width, o->info.height, from, plane, like, core);
-        if (e->same_size)
-            keep_resting(frame, left, right, vsapi);
     }
     if (frame) {
         VSMap *properties = vsapi->getFramePropertiesRW(frame);

@@ -227,7 +227,9 @@ VSVideoFormat alpha_format(const VSFrame *frame, const VSAPI *vsapi);
 
 /* ---------------------------------------------------------------- resting.c */
 
-/* Let what rests between two source frames of the output's format look in `frame` like it does there. */
-void keep_resting(VSFrame *frame, const VSFrame *left, const VSFrame *right, const VSAPI *vsapi);
+/* Fill `frame` with the frame between two source frames, all of the output's format, but let what rests in these look
+ * like it does there. */
+void keep_resting(VSFrame *frame, const VSFrame *between, const VSFrame *left, const VSFrame *right,
+                  const VSAPI *vsapi);
 
 #endif
