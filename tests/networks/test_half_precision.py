@@ -34,8 +34,8 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 
 @pytest.mark.vpy("initial-core")
-@pytest.mark.parametrize("scale", [1, 2])
-def test_a_wide_frame_is_the_same_in_half_precision(scale: int, core: Any, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(("model", "scale"), [("lite", 1), ("lite", 2), ("standard", 2)])
+def test_a_wide_frame_is_the_same_in_half_precision(model: str, scale: int, core: Any, request: pytest.FixtureRequest) -> None:
     """Real frames, mirrored side by side until they are wide; also in the corner that is farthest off."""
     clip = core.bs.VideoSource(str(request.config.rootpath / "tests/data/bunny.mp4"), cachemode=0)[10:12]
     strips = []
@@ -46,7 +46,7 @@ def test_a_wide_frame_is_the_same_in_half_precision(scale: int, core: Any, reque
     size, made = (scale * HEIGHT, scale * WIDTH), {}
     with torch.inference_mode(), _SumsInSingle():
         for dtype in (torch.float32, torch.float16):
-            field = load("lite", device="cpu", dtype=dtype).encode(*strips)
+            field = load(model, device="cpu", dtype=dtype).encode(*strips)
             made[dtype] = [field.sample(t, size) for t in (0, 0.5)]
     for single, half in zip(made[torch.float32], made[torch.float16], strict=True):
         assert half.dtype == torch.float32

@@ -84,7 +84,7 @@ def render(renderer: Renderer, left: int, t: float, channels: int = 3) -> NDArra
 
 @pytest.fixture
 def renderer(network: Counting) -> Renderer:
-    return Renderer(network, CPU, torch.float32, (WIDTH, HEIGHT), SIZE)
+    return Renderer(network, CPU, (WIDTH, HEIGHT), SIZE)
 
 
 def test_a_pair_is_encoded_once_while_it_is_remembered(renderer: Renderer, network: Counting) -> None:
@@ -105,7 +105,7 @@ def test_pairs_are_encoded_once_while_they_and_their_neighbours_are_shown(
     """Also where there is room for no more than these."""
     monkeypatch.setattr(field_cache, "MAX_BYTES", most)
     network = Minding().requires_grad_(False)
-    renderer = Renderer(network, CPU, torch.float32, (WIDTH, HEIGHT), SIZE)
+    renderer = Renderer(network, CPU, (WIDTH, HEIGHT), SIZE)
 
     def among(left: int, t: float) -> None:
         around = [planes(frame(n)) for n in range(left - 1, left + 3)]
@@ -130,7 +130,7 @@ def test_a_frame_is_in_memory_once_for_both_of_its_pairs(tiny: str) -> None:
             frames.append((frame0.data_ptr(), frame1.data_ptr()))
             return super().encode(frame0, frame1, previous=previous)
 
-    renderer = Renderer(Watching(tiny), CPU, torch.float32, (WIDTH, HEIGHT), SIZE)
+    renderer = Renderer(Watching(tiny), CPU, (WIDTH, HEIGHT), SIZE)
     for n in range(4):
         render(renderer, n, 0.5)
     assert [second for _, second in frames[:-1]] == [first for first, _ in frames[1:]]
@@ -159,7 +159,7 @@ def test_what_leaves_no_room_is_forgotten_before_the_next_is_made(tiny: str, mon
             made.append(weakref.ref(field))
             return field
 
-    renderer = Renderer(Watching(tiny), CPU, torch.float32, (WIDTH, HEIGHT), SIZE)
+    renderer = Renderer(Watching(tiny), CPU, (WIDTH, HEIGHT), SIZE)
     for n in range(3):
         render(renderer, n, 0.5)
     monkeypatch.setattr(field_cache, "MAX_BYTES", 1)
@@ -205,7 +205,7 @@ def test_closing_abandons_the_work(renderer: Renderer, tiny: str) -> None:
             closing.close()
             return field
 
-    closing = Renderer(Closing(tiny), CPU, torch.float32, (WIDTH, HEIGHT), SIZE)
+    closing = Renderer(Closing(tiny), CPU, (WIDTH, HEIGHT), SIZE)
     for _ in range(2):
         with pytest.raises(RenderError, match="abandoned"):
             render(closing, 0, 0.5)
@@ -216,7 +216,7 @@ def test_closing_abandons_the_work(renderer: Renderer, tiny: str) -> None:
 def test_closing_abandons_the_encoder_in_the_middle(tiny: str) -> None:
     network = library.load(tiny)
     assert isinstance(network, VideoINR)
-    closing = Renderer(network, CPU, torch.float32, (WIDTH, HEIGHT), SIZE)
+    closing = Renderer(network, CPU, (WIDTH, HEIGHT), SIZE)
     reached: list[str] = []
     hooks = [
         network.ConvBLSTM.register_forward_hook(lambda *_: closing.close()),
@@ -226,7 +226,7 @@ def test_closing_abandons_the_encoder_in_the_middle(tiny: str) -> None:
         with pytest.raises(RenderError, match="abandoned"):
             render(closing, 0, 0.5)
         assert reached == []
-        again = Renderer(network, CPU, torch.float32, (WIDTH, HEIGHT), SIZE)  # the same weights, for somebody else
+        again = Renderer(network, CPU, (WIDTH, HEIGHT), SIZE)  # the same weights, for somebody else
         hooks.pop(0).remove()
         render(again, 0, 0.5)
         assert reached == ["the end"]

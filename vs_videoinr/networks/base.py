@@ -112,6 +112,9 @@ class Network(nn.Module, ABC):
     #: Whether fields use the motion of the pairs before and after them.
     uses_neighbours: ClassVar[bool] = False
 
+    #: Whether a GPU is to compute in half precision where nobody says: nobody can tell the pictures apart.
+    half_on_gpu: ClassVar[bool] = False
+
     #: The sizes and times that fields can be sampled at, and whether they know motion.
     limits: ClassVar[Limits] = Limits()
 

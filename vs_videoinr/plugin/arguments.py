@@ -80,7 +80,7 @@ class Request:
         flow_view: What Flow shows.
         model: Name of a model or path of a checkpoint; None for the default.
         device: Where the network runs.
-        dtype: What it computes in.
+        dtype: What it computes in; None where the network decides.
     """
 
     size: tuple[int, int]
@@ -91,7 +91,7 @@ class Request:
     flow_view: FlowView
     model: str | None
     device: torch.device
-    dtype: torch.dtype
+    dtype: torch.dtype | None
 
 
 def read(function: str, clip: Clip, given: Mapping[str, object]) -> Request:
@@ -115,10 +115,10 @@ def read(function: str, clip: Clip, given: Mapping[str, object]) -> Request:
     cuts, threshold = _cuts(arguments)
     flow_view = _flow_view(arguments, size)
     device = choose_device(arguments.text("device"), accelerator.devices())
-    fp16 = bool(arguments.integer("fp16"))
+    fp16 = arguments.integer("fp16")
     if fp16 and device.type == "cpu":
         raise UsageError('fp16 needs a GPU, as with device="cuda"; a CPU computes in single precision')
-    dtype = torch.float16 if fp16 else torch.float32
+    dtype = None if fp16 is None else torch.float16 if fp16 else torch.float32
     return Request(size, timeline, known, cuts, threshold, flow_view, arguments.text("model"), device, dtype)
 
 

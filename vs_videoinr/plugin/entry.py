@@ -64,7 +64,7 @@ class Filter:
         # They share a network, but not what is kept of frames. Both are made now, while the environment that the filter
         # is made in is current: a renderer asks which it is.
         self._picture, self._transparency = (
-            Renderer(network, request.device, request.dtype, self._source_size, request.size) for _ in range(2)
+            Renderer(network, request.device, self._source_size, request.size) for _ in range(2)
         )
         fps = request.timeline.fps or Fraction(0)
         self.output = Output(

@@ -103,7 +103,6 @@ class Renderer:
         self,
         network: Network,
         device: torch.device,
-        dtype: torch.dtype,
         source_size: tuple[int, int],
         size: tuple[int, int],
     ) -> None:
@@ -112,7 +111,7 @@ class Renderer:
         self._network: Network | None = network
         self._has_motion = network.limits.motion
         self._device = device
-        self._dtype = dtype
+        self._dtype = next(network.parameters()).dtype
         self._closed = False
         self._host = Host()
         # Where pairs tell each other of their motion, the two around the one that is shown are used with it.

@@ -26,7 +26,7 @@ _lock: threading.Lock = globals().get("_lock", threading.Lock())
 
 
 def load(
-    name_or_path: str | Path | None = None, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    name_or_path: str | Path | None = None, device: str | torch.device = "cpu", dtype: torch.dtype | None = torch.float32
 ) -> Network:
     """Return the network of a bundled or imported model, or of a checkpoint file, frozen and ready to run.
 
@@ -37,7 +37,7 @@ def load(
         name_or_path: Name of a model, or path of a .safetensors file or a state dict saved by torch; None is
             the one that is made for the device.
         device: Where to run, as torch names it.
-        dtype: What to compute in: float32, float16 or bfloat16.
+        dtype: What to compute in: float32, float16 or bfloat16; None: float16 on a GPU, if the network is one of ours.
 
     Raises:
         ModelError: There is no such model or device, or the model cannot be read or does not fit its network.

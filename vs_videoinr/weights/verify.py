@@ -31,12 +31,16 @@ class Verified:
     network: Network  # on the meta device: sizes without memory
     tensors: dict[str, Tensor]
 
-    def build(self, device: torch.device, dtype: torch.dtype) -> Network:
+    def build(self, device: torch.device, dtype: torch.dtype | None) -> Network:
         """Return the network with these weights, frozen and ready to run.
+
+        Without a `dtype` in single precision, or in half precision where it should be on a GPU.
 
         Raises:
             ModelError: A value is too large for `dtype`.
         """
+        if dtype is None:
+            dtype = torch.float16 if device.type != "cpu" and self.network.half_on_gpu else torch.float32
         state = {name: tensor.to(device, dtype, copy=True).contiguous() for name, tensor in self.tensors.items()}
         if dtype == torch.float16:
             for name, tensor in state.items():

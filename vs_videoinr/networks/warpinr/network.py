@@ -68,6 +68,7 @@ class WarpINR(Network):
     Config = WarpINRConfig
     config: WarpINRConfig
     uses_neighbours = True
+    half_on_gpu = True
 
     def __init__(self, config: WarpINRConfig) -> None:
         super().__init__(config)
