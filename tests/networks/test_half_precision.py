@@ -35,7 +35,9 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 @pytest.mark.vpy("initial-core")
 @pytest.mark.parametrize(("model", "scale"), [("lite", 1), ("lite", 2), ("standard", 2)])
-def test_a_wide_frame_is_the_same_in_half_precision(model: str, scale: int, core: Any, request: pytest.FixtureRequest) -> None:
+def test_a_wide_frame_is_the_same_in_half_precision(
+    model: str, scale: int, core: Any, request: pytest.FixtureRequest
+) -> None:
     """Real frames, mirrored side by side until they are wide; also in the corner that is farthest off."""
     clip = core.bs.VideoSource(str(request.config.rootpath / "tests/data/bunny.mp4"), cachemode=0)[10:12]
     strips = []

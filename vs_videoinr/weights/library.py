@@ -26,7 +26,9 @@ _lock: threading.Lock = globals().get("_lock", threading.Lock())
 
 
 def load(
-    name_or_path: str | Path | None = None, device: str | torch.device = "cpu", dtype: torch.dtype | None = torch.float32
+    name_or_path: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = torch.float32,
 ) -> Network:
     """Return the network of a bundled or imported model, or of a checkpoint file, frozen and ready to run.
 
