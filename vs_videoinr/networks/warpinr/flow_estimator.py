@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vs_videoinr.networks import kernels
+from vs_videoinr.networks import bands, kernels
 from vs_videoinr.networks.sampling import warp
 from vs_videoinr.networks.warpinr.blocks import (
     FLOW,
@@ -21,11 +21,20 @@ from vs_videoinr.networks.warpinr.blocks import (
     LEAKY_SLOPE,
     RGB,
     ResidualBlock,
+    extend,
     init_near_zero,
     pad_to_multiple,
 )
 
 PRODUCTS_AT_A_TIME = 1 << 25  # of features, on a GPU: 128 MB
+
+#: Rows around those that are made of features: of a level with its block, and at half size one more, for the first row
+#: of a band has none above it.
+FULL_SIZE_REACH, HALF_SIZE_REACH = 3, 3
+
+#: Rows around those that a `FlowStep` makes: one of each layer.
+STEP_REACH = 4
+
 CORRELATION_SHARPNESS = 20.0  # of the soft maximum over correlations, before training
 
 
@@ -39,13 +48,20 @@ def other_frame(both: Tensor) -> Tensor:
     return both.roll(both.shape[0] // 2, 0)
 
 
-def correlate(a: Tensor, b: Tensor, radius: int) -> Tensor:
+def upsample_rows(maps: Tensor, top: int, bottom: int) -> Tensor:
+    """Return rows from `top` to `bottom` of maps (B, C, h, w) at twice the resolution, bilinear."""
+    above, below = max(top // 2 - 1, 0), min(bottom // 2 + 1, maps.shape[-2])
+    fine = F.interpolate(maps[..., above:below, :], scale_factor=2, mode="bilinear", align_corners=False)
+    return fine[..., top - 2 * above : bottom - 2 * above, :]
+
+
+def correlate(a: Tensor, b: Tensor, means: Tensor, radius: int) -> Tensor:
     """Cosine of every feature of `a` with the (2·radius+1)² features of `b` around the same place.
 
-    What all features of a frame have in common tells places apart no better than nothing would, and is taken off.
+    What all features of a frame have in common, their `means`, tells places apart no better than nothing would, and is
+    taken off.
     """
-    both = torch.cat((a, b)).float()
-    a, b = F.normalize(both - both.mean((2, 3), keepdim=True), dim=1).chunk(2)
+    a, b = F.normalize(torch.cat((a, b)).float() - means, dim=1).chunk(2)
     b = F.pad(b, (radius,) * 4)
     return products_by_place(a, b, radius) if a.device.type == "cpu" else products_by_row(a, b, radius)
 
@@ -99,11 +115,40 @@ class Pyramid(nn.Module):
         """
         levels = []
         for level, (reduce, block) in enumerate(zip(self.reduce, self.block, strict=True)):
-            frame = block(F.leaky_relu(reduce(frame), LEAKY_SLOPE))
+            frame = block(F.leaky_relu(reduce(frame), LEAKY_SLOPE, inplace=True))
             levels.append(frame)
             if level == 0:
                 frame = pad_to_multiple(frame, 1 << len(self.reduce) - 1)
         return levels
+
+    def from_half_size(self, frame: Tensor) -> list[Tensor]:
+        """(B, 3, h, w) → the same but for the features at full size, which are let go of band by band."""
+        height, width = (-(-side >> len(self.reduce) - 1) << len(self.reduce) - 2 for side in frame.shape[-2:])
+        row_bytes = 4 * len(frame) * width * self._numbers_at_half_size()
+        rows = bands.bands(height, row_bytes, frame.device, HALF_SIZE_REACH)
+        levels = [*bands.in_bands(lambda top, bottom: (self._half_size(frame, top, bottom),), rows)]
+        for reduce, block in zip(self.reduce[2:], self.block[2:], strict=True):
+            levels.append(block(F.leaky_relu(reduce(levels[-1]), LEAKY_SLOPE, inplace=True)))
+        return levels
+
+    def _numbers_at_half_size(self) -> int:
+        """Numbers that a place at half size takes while its features are made."""
+        full, half = self.block[0].conv1.in_channels, self.block[1].conv1.in_channels
+        return max(4 * 3 * full, 4 * full + 3 * half)
+
+    def _half_size(self, frame: Tensor, top: int, bottom: int) -> Tensor:
+        """Features at half size, rows from `top` to `bottom` of frames that are extended as `forward` says."""
+        height, multiple = frame.shape[-2], 1 << len(self.reduce) - 1
+        whole = -(-height // multiple) * multiple // 2
+        first, end = max(top - HALF_SIZE_REACH, 0), min(bottom + HALF_SIZE_REACH, whole)
+        start, stop = min(2 * first, height - 1), min(2 * end, height)
+        above, below = max(start - FULL_SIZE_REACH, 0), min(stop + FULL_SIZE_REACH, height)
+        full = self.block[0](F.leaky_relu(self.reduce[0](frame[..., above:below, :]), LEAKY_SLOPE, inplace=True))
+        full = full[..., start - above : stop - above, :]
+        full = extend(full, 3, -full.shape[3] % multiple)
+        full = extend(full, 2, 2 * (end - first) - full.shape[2])
+        half = self.block[1](F.leaky_relu(self.reduce[1](full), LEAKY_SLOPE, inplace=True))
+        return half[..., top - first : bottom - first, :]
 
 
 class FlowStep(nn.Module):
@@ -131,22 +176,41 @@ class FlowStep(nn.Module):
         offsets = _offsets(self.radius, correlation.device).expand(len(chance), -1, -1)
         return torch.bmm(offsets, chance.flatten(2)).view(-1, FLOW, *correlation.shape[2:])
 
-    def correlate_and_match(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    def _kernel(self, a: Tensor, b: Tensor) -> kernels.Kernels | None:
+        kernel = kernels.kernels_for(a, b, self.sharpness)
+        return kernel if self.radius <= kernels.MAX_CORRELATION_RADIUS else None
+
+    def feature_means(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return what `correlate_and_match` takes off the features of two frames, (2B, C, 1, 1)."""
+        kernel = self._kernel(a, b)
+        if kernel is None:
+            return torch.cat((a, b)).float().mean((2, 3), keepdim=True)
+        batch, channels, height, width = a.shape
+        a, b = (features.permute(0, 2, 3, 1).contiguous() for features in (a, b))
+        sums, means = a.new_empty(2 * height, channels), a.new_empty(batch, 2, channels)
+        job = kernels.Correlate(sums=sums.data_ptr(), height=height, width=width, channels=channels)
+        scratch = kernel.scratch_for(job)
+        for item in range(batch):
+            job.a, job.b, job.means = a[item].data_ptr(), b[item].data_ptr(), means[item].data_ptr()
+            kernel.work("correlate_means", job, scratch)
+        return means.transpose(0, 1).reshape(2 * batch, channels, 1, 1)
+
+    def correlate_and_match(self, a: Tensor, b: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
         """Return the correlation of two frames' features (B, C, h, w), and what `match` makes of it.
 
-        Both by a kernel (native/correlation.h), where there is one that can.
+        Both by a kernel (native/correlation.h), where there is one that can. The features may be a band of rows;
+        `means` are of the whole, see `feature_means`.
         """
-        kernel = kernels.kernels_for(a, b, self.sharpness)
-        if kernel is None or self.radius > kernels.MAX_CORRELATION_RADIUS:
-            correlation = correlate(a, b, self.radius)
+        kernel = self._kernel(a, b)
+        if kernel is None:
+            correlation = correlate(a, b, means, self.radius)
             return correlation, self.match(correlation)
         batch, channels, height, width = a.shape
         a, b = (features.permute(0, 2, 3, 1).contiguous() for features in (a, b))
-        sums = a.new_empty(2 * height + 2, channels)
+        means = means.view(2, batch, channels).transpose(0, 1).contiguous()
         correlation = a.new_empty(batch, height, width, (2 * self.radius + 1) ** 2)
         found = a.new_empty(batch, height, width, FLOW)
         job = kernels.Correlate(
-            sums=sums.data_ptr(),
             height=height,
             width=width,
             stride=kernels.row_stride(width),
@@ -156,31 +220,99 @@ class FlowStep(nn.Module):
         )
         scratch = kernel.scratch_for(job)
         for item in range(batch):
-            job.a, job.b = a[item].data_ptr(), b[item].data_ptr()
+            job.a, job.b, job.means = a[item].data_ptr(), b[item].data_ptr(), means[item].data_ptr()
             job.correlation, job.found = correlation[item].data_ptr(), found[item].data_ptr()
             kernel.work("correlate", job, scratch)
         return correlation.permute(0, 3, 1, 2), found.permute(0, 3, 1, 2)
 
-    def forward(self, a: Tensor, b: Tensor, flow: Tensor | None, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Both frames' features, flow and state so far (None at the coarsest level) → flow and state of this level."""
-        if flow is None or hidden is None:
-            parts = [a, b]
-        else:
+    def forward(self, features: Tensor, flow: Tensor | None, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return flow and state of this level, (2B, …).
+
+        Args:
+            features: Of both frames, (2B, C, h, w).
+            flow: So far, of this size; None at the coarsest level.
+            hidden: State so far, of this size or half of it; None at the coarsest level.
+        """
+        batch, _, height, width = features.shape
+        row_bytes = features.element_size() * width * self._numbers()
+        if self.training or batch * height * row_bytes <= bands.budget(features.device):
+            return self._step(features, other_frame(features), flow, hidden, [(0, height)])
+        rows = bands.bands(height, row_bytes, features.device, STEP_REACH)
+        results = []
+        for item in range(batch):
+            so_far = (None if maps is None else maps[item : item + 1] for maps in (flow, hidden))
+            a, b = (features[number : number + 1] for number in (item, (item + batch // 2) % batch))
+            results.append(self._step(a, b, *so_far, rows))
+        flows, states = zip(*results, strict=True)
+        return torch.cat(flows), torch.cat(states)
+
+    def _numbers(self) -> int:
+        """Numbers that a place takes while it is worked on: all that is known of it twice, and of two layers."""
+        return 2 * (self.conv1.in_channels + self.conv1.out_channels)
+
+    def _step(
+        self, a: Tensor, b: Tensor, flow: Tensor | None, hidden: Tensor | None, rows: list[tuple[int, int]]
+    ) -> tuple[Tensor, Tensor]:
+        """The same in bands of `rows`, by the features of each frame and those of the one that it is paired with."""
+        if flow is not None:
             b = warp(b, flow)
-            parts = [a, b, (flow / FLOW_SCALE_PX).to(a.dtype), hidden]
-        found = None
-        if self.radius:
-            correlation, found = self.correlate_and_match(a, b)
-            parts += [correlation.to(a.dtype), (found / self.radius).to(a.dtype)]
-        if a.device.type == "cpu":  # in one layout, or their concatenation and all that follows is slow
-            parts = [part.contiguous(memory_format=torch.channels_last) for part in parts]
-        x = F.leaky_relu(self.conv1(torch.cat(parts, 1)), LEAKY_SLOPE)
-        x = F.leaky_relu(self.conv2(x), LEAKY_SLOPE)
-        state = F.leaky_relu(self.conv3(x), LEAKY_SLOPE)
+        means = self.feature_means(a, b) if self.radius else None
+        found, state = bands.in_bands(lambda top, bottom: self._band(a, b, means, flow, hidden, top, bottom), rows)
+        return found, state
+
+    def _band(
+        self,
+        a: Tensor,
+        b: Tensor,
+        means: Tensor | None,
+        flow: Tensor | None,
+        hidden: Tensor | None,
+        top: int,
+        bottom: int,
+    ) -> tuple[Tensor, Tensor]:
+        above, below = max(top - STEP_REACH, 0), min(bottom + STEP_REACH, a.shape[-2])
+        x, found = self._inputs(a, b, means, flow, hidden, above, below)
+        x = F.leaky_relu(self.conv1(x), LEAKY_SLOPE, inplace=True)
+        x = F.leaky_relu(self.conv2(x), LEAKY_SLOPE, inplace=True)
+        state = F.leaky_relu(self.conv3(x), LEAKY_SLOPE, inplace=True)
         update = self.flow(state).float()
         if found is not None and not self.refines:
             update = update + found
-        return (update if flow is None else flow + update), state
+        if flow is not None:
+            update = flow[..., above:below, :] + update
+        rows = slice(top - above, bottom - above)
+        return update[..., rows, :], state[..., rows, :]
+
+    def _inputs(
+        self,
+        a: Tensor,
+        b: Tensor,
+        means: Tensor | None,
+        flow: Tensor | None,
+        hidden: Tensor | None,
+        top: int,
+        bottom: int,
+    ) -> tuple[Tensor, Tensor | None]:
+        """All that is known of rows from `top` to `bottom` side by side, and what correlation would choose.
+
+        By itself, so that its parts are let go of before the layers take as much.
+        """
+        height, found = a.shape[-2], None
+        parts = [a[..., top:bottom, :], b[..., top:bottom, :]]
+        if flow is not None and hidden is not None:
+            whole = hidden.shape[-2] == height
+            parts.append((flow[..., top:bottom, :] / FLOW_SCALE_PX).to(a.dtype))
+            parts.append(hidden[..., top:bottom, :] if whole else upsample_rows(hidden, top, bottom))
+        if means is not None:
+            above, below = max(top - self.radius, 0), min(bottom + self.radius, height)
+            correlation, found = (
+                maps[..., top - above : bottom - above, :]
+                for maps in self.correlate_and_match(a[..., above:below, :], b[..., above:below, :], means)
+            )
+            parts += [correlation.to(a.dtype), (found / self.radius).to(a.dtype)]
+        if a.device.type == "cpu":  # in one layout, or their concatenation and all that follows is slow
+            parts = [part.contiguous(memory_format=torch.channels_last) for part in parts]
+        return torch.cat(parts, 1), found
 
 
 class FlowEstimator(nn.Module):
@@ -208,10 +340,9 @@ class FlowEstimator(nn.Module):
         flow: Tensor | None = None
         hidden: Tensor | None = None
         for step, level in zip(self.steps, range(len(levels) - 1, -1, -1), strict=True):
-            flow, hidden = step(levels[level], other_frame(levels[level]), flow, hidden)
+            flow, hidden = step(levels[level], flow, hidden)
             flows.append(flow)
             if level > 0:
                 flow = upsample_flow(flow)
-                hidden = F.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
         assert hidden is not None
         return flows, hidden

@@ -26,8 +26,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vs_videoinr.errors import ModelError
+from vs_videoinr.networks import bands
 from vs_videoinr.networks.base import Network, Shapes, VideoField
-from vs_videoinr.networks.sampling import resize_bicubic
+from vs_videoinr.networks.cancellation import between_layers
+from vs_videoinr.networks.sampling import bicubic_support, resize_bicubic, resize_bicubic_rows
 from vs_videoinr.networks.warpinr.blocks import FLOW, pad_to_multiple
 from vs_videoinr.networks.warpinr.exposure import Exposure
 from vs_videoinr.networks.warpinr.field import WarpField
@@ -154,18 +156,20 @@ class WarpINR(Network):
         frame0, frame1 = self.checked_frames(frame0, frame1)
         bars = static_bars(frame0, frame1)
         exposure, static = self._exposure(frame0, frame1, bars), self._static_regions(frame0, frame1, bars)
-        matched = exposure.match(frame0, frame1)
         # Features are of frames as they are where nothing fades. To ask for that, an accelerator would be waited for.
         shared = frame0.device.type == "cpu" and exposure.is_equal()
+        both = torch.cat((frame0, frame1) if shared else exposure.match(frame0, frame1))
+        both = both.contiguous(memory_format=torch.channels_last)
         kept: list[list[Tensor]] = []
         if shared:
             features0 = None if previous is None else previous.take_features1()
             features = features0 or self._features(frame0), self._features(frame1)
             levels = [torch.cat(level) for level in zip(*features, strict=True)]
             kept = [features[1]]
+            del features, features0  # those of frame 0 twice would be too much
         else:
-            levels = self._features(torch.cat(matched))
-        flow = self._flow_levels(torch.cat(matched), levels)[-1]
+            levels = self._features(both)
+        flow = self._flow_levels(both, levels)[-1]
         flow = flow * (1 - static_mask(torch.cat((static.reach, static.reach)), flow))
         flow01, flow10 = flow.contiguous().chunk(2)
         return PairMotion(frame0, frame1, flow01, flow10, exposure, static, kept)
@@ -195,11 +199,31 @@ class WarpINR(Network):
         if not self.uses(Stage.NEIGHBOUR_DETAIL):
             neighbours = []
         if isinstance(self.detail, FrameDetail):
-            detail = self.detail(frame, neighbours)
-        else:
-            detail = self.detail(frame, neighbours, self._features_and_state)
-        detail = detail * ~F.interpolate(blank.float(), scale_factor=DETAIL_SCALE).bool()
-        return picture + resize_bicubic(detail, size)
+            return self._add_detail(self.detail, picture, frame, neighbours, blank)
+        detail = self.detail(frame, neighbours, self._features_and_state)
+        return picture + resize_bicubic(_without(blank, detail), size)
+
+    def _add_detail(
+        self, predict: FrameDetail, picture: Tensor, frame: Tensor, neighbours: list[Neighbour], blank: Tensor
+    ) -> Tensor:
+        """A picture and its detail, in bands where the frame is large."""
+        batch, _, height, width = frame.shape
+        size = picture.shape[-2], picture.shape[-1]
+        row_bytes = frame.element_size() * batch * width * predict.numbers()
+        rows = [(0, height)] if self.training else bands.bands(height, row_bytes, frame.device, predict.reach)
+        if len(rows) == 1:
+            return picture + resize_bicubic(_without(blank, predict(frame, neighbours)), size)
+        for top, bottom in rows:
+            between_layers()
+            made = top * size[0] // height, bottom * size[0] // height
+            if made[0] == made[1]:
+                continue
+            low, high = bicubic_support(DETAIL_SCALE * height, size[0], made)
+            first, last = low // DETAIL_SCALE, -(-high // DETAIL_SCALE)
+            detail = _without(blank[..., first:last, :], predict(frame, neighbours, (first, last)))
+            detail = resize_bicubic_rows(detail, DETAIL_SCALE * first, DETAIL_SCALE * height, size, made)
+            picture[..., made[0] : made[1], :] += detail
+        return picture
 
     def uses(self, stage: Stage) -> bool:
         """Whether a stage is in place."""
@@ -218,8 +242,8 @@ class WarpINR(Network):
 
     def _features(self, frames: Tensor) -> list[Tensor]:
         """Features of frames (B, 3, h, w) from half size on, which is what the flow needs."""
-        levels: list[Tensor] = self.pyramid(frames.contiguous(memory_format=torch.channels_last) - 0.5)
-        return levels[1:]
+        levels: list[Tensor] = self.pyramid.from_half_size(frames.contiguous(memory_format=torch.channels_last) - 0.5)
+        return levels
 
     def _flow_levels(self, both: Tensor, levels: list[Tensor]) -> list[Tensor]:
         """Flows of both directions, coarsest first, by features of all levels; the last one is of the frames' own size.
@@ -229,7 +253,7 @@ class WarpINR(Network):
         both = both.contiguous(memory_format=torch.channels_last)
         flows, state = self.flow(levels)
         if self.flow.refine is not None and self.uses(Stage.FINE_FLOW):
-            flows.append(self.flow.refine(levels[0], other_frame(levels[0]), flows[-1], state)[0])
+            flows.append(self.flow.refine(levels[0], flows[-1], state)[0])
         if not self.uses(Stage.FLOW):
             flows = [torch.zeros_like(flow) for flow in flows]
             return [*flows, torch.zeros_like(both[:, :FLOW]).float()]
@@ -251,3 +275,8 @@ class WarpINR(Network):
             if self.uses(Stage.LUCAS_KANADE)
             else flow
         )
+
+
+def _without(blank: Tensor, detail: Tensor) -> Tensor:
+    """Detail (B, 3, DETAIL_SCALE·h, DETAIL_SCALE·w), but none where the frame is `blank`, (B, 1, h, w)."""
+    return detail * ~F.interpolate(blank.float(), scale_factor=DETAIL_SCALE).bool()
