@@ -7,7 +7,10 @@ asked first, is seen in no picture.
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -24,6 +27,9 @@ CPU_SHARE, GPU_SHARE = 1 / 8, 1 / 2
 
 #: Bands of fewer rows would be mostly what is around them.
 MIN_ROWS = 16
+
+#: Work on smaller pictures leaves little memory behind, 1280x720 in single precision.
+MIN_TRIMMED_BYTES = 12 * 1280 * 720
 
 #: By how much less memory bands take once there was too little.
 LOWERED = 4
@@ -64,14 +70,13 @@ def bands(height: int, row_bytes: int, device: torch.device, around: int = 0) ->
 
 
 def in_bands(
-    work: Callable[[int, int], tuple[Tensor, ...]], rows: list[tuple[int, int]], like: int = 1
+    work: Callable[[int, int], tuple[Tensor, ...]], rows: list[tuple[int, int]]
 ) -> tuple[Tensor, ...]:
-    """Return what `work` makes of all rows, given those of one band after the other: (B, C, like·height, w) each.
+    """Return what `work` makes of all rows, (B, C, height, w) each, given those of one band after the other.
 
     Args:
         work: Of rows from and to, which may be abandoned before each.
         rows: Of every band, from the top.
-        like: Rows that are made of each.
     """
     if len(rows) == 1:
         return work(*rows[0])
@@ -80,10 +85,29 @@ def in_bands(
         between_layers()
         parts = work(top, bottom)
         if not wholes:
-            wholes = [_whole(part, like * rows[-1][1]) for part in parts]
+            wholes = [_whole(part, rows[-1][1]) for part in parts]
         for whole, part in zip(wholes, parts, strict=True):
-            whole[..., like * top : like * bottom, :] = part
+            whole[..., top:bottom, :] = part
+        del parts
     return tuple(wholes)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+
+
+def trim_after(picture: Tensor) -> None:
+    """`trim` after work on a picture as large as bands are for; to get memory back takes time."""
+    if picture.device.type == "cpu" and picture.nbytes > MIN_TRIMMED_BYTES:
+        trim()
+
+
+def trim() -> None:
+    """Give memory that is no longer in use back to the system, which glibc would keep where it is between the rest."""
+    give_back = _malloc_trim()
+    if give_back is not None:
+        give_back(0)
 
 
 def _whole(part: Tensor, height: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vs_videoinr.networks import cancellation
+from vs_videoinr.networks import bands, cancellation
 from vs_videoinr.networks.base import Network, VideoField
 from vs_videoinr.rendering import device_worker, field_cache, planes
 from vs_videoinr.rendering.field_cache import CachedField, FieldCache
@@ -18,6 +19,8 @@ from vs_videoinr.rendering.host_shutdown import Host
 from vs_videoinr.rendering.motion_compensation import motion_compensate
 from vs_videoinr.rendering.out_of_range import OutOfRange
 from vs_videoinr.rendering.planes import Planes
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,8 @@ class Renderer:
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
+        if bands.lower(self._device):
+            _logger.warning("videoinr: out of memory on %s, going on in smaller bands", self._device)
         try:
             self._worker.run(self._make_room)
             self._worker.run(work)
@@ -171,6 +176,7 @@ class Renderer:
     def _make_room(self) -> None:
         """Let go of other pairs' fields, which may be what is in the way."""
         self._cache.clear()
+        bands.trim()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -224,6 +230,7 @@ class Renderer:
         before = after = None
         if pair.before is not None:
             before = self._cached((left - 1, left), pair.before, pair.frame0).field.pair_motion
+            self._cache.get(pair.numbers)  # again the one used last
         if pair.after is not None:
             after = self._cached((right, right + 1), pair.frame1, pair.after).field.pair_motion
         self._cache.get(pair.numbers)  # again the one used last

@@ -97,6 +97,10 @@ class WarpField(VideoField):
         before = [] if earlier is None else [Neighbour.before(earlier)]
         return self._network.enlarge(frame, after + before, self._motion.static.blank.chunk(2)[number], size)
 
+    def release(self) -> None:
+        """See `VideoField.release`."""
+        self._motion.enlarged.clear()
+
     def nbytes(self) -> int:
         """See `VideoField.nbytes`."""
         own = (self._acceleration, None if self._last_flow is None else self._last_flow[1])

@@ -154,6 +154,8 @@ class WarpINR(Network):
             ValueError, TypeError: See `checked_frames`.
         """
         frame0, frame1 = self.checked_frames(frame0, frame1)
+        if previous is not None:
+            frame0 = previous.frame1  # the same, which need not be kept twice
         bars = static_bars(frame0, frame1)
         exposure, static = self._exposure(frame0, frame1, bars), self._static_regions(frame0, frame1, bars)
         # Features are of frames as they are where nothing fades. To ask for that, an accelerator would be waited for.
@@ -169,7 +171,12 @@ class WarpINR(Network):
             del features, features0  # those of frame 0 twice would be too much
         else:
             levels = self._features(both)
-        flow = self._flow_levels(both, levels)[-1]
+        flows = self._estimated_flows(levels)
+        del levels  # large, and what follows takes as much
+        bands.trim_after(both)
+        flow = self._refined_flow(both, flows[-1])
+        del flows
+        bands.trim_after(both)
         flow = flow * (1 - static_mask(torch.cat((static.reach, static.reach)), flow))
         flow01, flow10 = flow.contiguous().chunk(2)
         return PairMotion(frame0, frame1, flow01, flow10, exposure, static, kept)
@@ -181,7 +188,8 @@ class WarpINR(Network):
         """
         exposure = self._exposure(frame0, frame1, static_bars(frame0, frame1))
         both = torch.cat(exposure.match(frame0, frame1))
-        return self._flow_levels(both, self._features(both))
+        flows = self._estimated_flows(self._features(both))
+        return [*flows, self._refined_flow(both, flows[-1])]
 
     def enlarge(self, frame: Tensor, neighbours: list[Neighbour], blank: Tensor, size: tuple[int, int]) -> Tensor:
         """Return a frame at another size, float32 (B, 3, *size): bicubic, and its residual detail.
@@ -223,6 +231,8 @@ class WarpINR(Network):
             detail = _without(blank[..., first:last, :], predict(frame, neighbours, (first, last)))
             detail = resize_bicubic_rows(detail, DETAIL_SCALE * first, DETAIL_SCALE * height, size, made)
             picture[..., made[0] : made[1], :] += detail
+            del detail
+        bands.trim_after(picture)
         return picture
 
     def uses(self, stage: Stage) -> bool:
@@ -245,28 +255,27 @@ class WarpINR(Network):
         levels: list[Tensor] = self.pyramid.from_half_size(frames.contiguous(memory_format=torch.channels_last) - 0.5)
         return levels
 
-    def _flow_levels(self, both: Tensor, levels: list[Tensor]) -> list[Tensor]:
-        """Flows of both directions, coarsest first, by features of all levels; the last one is of the frames' own size.
+    def _estimated_flows(self, levels: list[Tensor]) -> list[Tensor]:
+        """Flows of both directions by features of all levels, coarsest first, the last one of half the frames' size.
 
-        All others are of frames extended to whole pixels of the coarsest level.
+        They are of frames extended to whole pixels of the coarsest level.
         """
-        both = both.contiguous(memory_format=torch.channels_last)
         flows, state = self.flow(levels)
         if self.flow.refine is not None and self.uses(Stage.FINE_FLOW):
             flows.append(self.flow.refine(levels[0], flows[-1], state)[0])
+        return flows if self.uses(Stage.FLOW) else [torch.zeros_like(flow) for flow in flows]
+
+    def _refined_flow(self, both: Tensor, flow: Tensor) -> Tensor:
+        """The flow of both directions, (2B, 2, h, w), by an estimate of half its size and the frames (2B, 3, h, w)."""
         if not self.uses(Stage.FLOW):
-            flows = [torch.zeros_like(flow) for flow in flows]
-            return [*flows, torch.zeros_like(both[:, :FLOW]).float()]
+            return torch.zeros_like(both[:, :FLOW]).float()
+        both = both.contiguous(memory_format=torch.channels_last)
         height, width = both.shape[-2:]
-        both = pad_to_multiple(both, 2)
-        half = F.avg_pool2d(both, 2)
-        flow = flows[-1][..., : half.shape[-2], : half.shape[-1]]
+        half = F.avg_pool2d(pad_to_multiple(both, 2), 2)
+        flow = flow[..., : half.shape[-2], : half.shape[-1]]
         flow = upsample_flow(self._refine(flow, half, radius=6, damping=1e-3))[..., :height, :width]
-        both = both[..., :height, :width]
         flow = self._refine(flow, both, radius=3, damping=3e-3)
-        if self.uses(Stage.SMOOTHING):
-            flow = smooth_consistent_flow(flow)
-        return [*flows, flow]
+        return smooth_consistent_flow(flow) if self.uses(Stage.SMOOTHING) else flow
 
     def _refine(self, flow: Tensor, both: Tensor, radius: int, damping: float) -> Tensor:
         """A flow between frames of its own size, made exact by what they themselves show."""
