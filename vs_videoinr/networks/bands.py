@@ -8,6 +8,7 @@ asked first, is seen in no picture.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -66,12 +67,10 @@ def bands(height: int, row_bytes: int, device: torch.device, around: int = 0) ->
     rows = max(MIN_ROWS, budget(device) // row_bytes - 2 * around)
     count = 1 if height * row_bytes <= budget(device) else -(-height // rows)
     edges = [height * number // count for number in range(count + 1)]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(itertools.pairwise(edges))
 
 
-def in_bands(
-    work: Callable[[int, int], tuple[Tensor, ...]], rows: list[tuple[int, int]]
-) -> tuple[Tensor, ...]:
+def in_bands(work: Callable[[int, int], tuple[Tensor, ...]], rows: list[tuple[int, int]]) -> tuple[Tensor, ...]:
     """Return what `work` makes of all rows, (B, C, height, w) each, given those of one band after the other.
 
     Args:
@@ -85,7 +84,7 @@ def in_bands(
         between_layers()
         parts = work(top, bottom)
         if not wholes:
-            wholes = [_whole(part, rows[-1][1]) for part in parts]
+            wholes = [empty_like(part, len(part), rows[-1][1]) for part in parts]
         for whole, part in zip(wholes, parts, strict=True):
             whole[..., top:bottom, :] = part
         del parts
@@ -110,11 +109,11 @@ def trim() -> None:
         give_back(0)
 
 
-def _whole(part: Tensor, height: int) -> Tensor:
-    """An uninitialised picture of so many rows, laid out as a band of it is."""
+def empty_like(part: Tensor, batch: int, height: int) -> Tensor:
+    """Return uninitialised pictures of so many rows, laid out as a band of one is."""
     channels_last = part.stride(1) == 1 and part.shape[1] > 1
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    shape = *part.shape[:2], height, part.shape[3]
+    shape = batch, part.shape[1], height, part.shape[3]
     return torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=layout)
 
 

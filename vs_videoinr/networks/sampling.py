@@ -159,8 +159,15 @@ def resize_bicubic_rows(image: Tensor, first: int, height: int, size: tuple[int,
         rows: Of the result.
     """
     low, high = bicubic_support(height, size[0], rows)
-    image = resize_bicubic(image[..., low - first : high - first, :], (high - low, size[1]))
-    scale = height / size[0]
+    wide = resize_bicubic(image[..., low - first : high - first, :], (high - low, size[1]))
+    return resize_bicubic_axis(wide, low, height, size[0], rows)
+
+
+def resize_bicubic_axis(image: Tensor, first: int, height: int, new_height: int, rows: tuple[int, int]) -> Tensor:
+    """Return the same where the height alone changes, to `new_height`."""
+    low, high = bicubic_support(height, new_height, rows)
+    image = image[..., low - first : high - first, :]
+    scale = height / new_height
     centre = (torch.arange(*rows, device=image.device, dtype=torch.float64) + 0.5) * scale
     place = torch.arange(low, high, device=image.device, dtype=torch.float64) + 0.5
     x = (place - centre[:, None]).abs() / max(scale, 1)

@@ -26,6 +26,9 @@ from vs_videoinr.networks.warpinr.blocks import (
     pad_to_multiple,
 )
 
+#: Of both frames of pairs, side by side: tensors that make (2B, C, h, w) together.
+Features = Sequence[Tensor]
+
 PRODUCTS_AT_A_TIME = 1 << 25  # of features, on a GPU: 128 MB
 
 #: Rows around those that are made of features: of a level with its block, and at half size one more, for the first row
@@ -121,6 +124,12 @@ class Pyramid(nn.Module):
                 frame = pad_to_multiple(frame, 1 << len(self.reduce) - 1)
         return levels
 
+    def full_size(self, frame: Tensor) -> Tensor:
+        """(B, 3, h, w) → features at full size."""
+        reduce, block = self.reduce[0], self.block[0]
+        features: Tensor = block(F.leaky_relu(reduce(frame), LEAKY_SLOPE, inplace=True))
+        return features
+
     def from_half_size(self, frame: Tensor) -> list[Tensor]:
         """(B, 3, h, w) → the same but for the features at full size, which are let go of band by band."""
         height, width = (-(-side >> len(self.reduce) - 1) << len(self.reduce) - 2 for side in frame.shape[-2:])
@@ -133,7 +142,7 @@ class Pyramid(nn.Module):
 
     def _numbers_at_half_size(self) -> int:
         """Numbers that a place at half size takes while its features are made."""
-        full, half = self.block[0].conv1.in_channels, self.block[1].conv1.in_channels
+        full, half = (len(next(block.parameters())) for block in self.block[:2])
         return max(4 * 3 * full, 4 * full + 3 * half)
 
     def _half_size(self, frame: Tensor, top: int, bottom: int) -> Tensor:
@@ -143,11 +152,10 @@ class Pyramid(nn.Module):
         first, end = max(top - HALF_SIZE_REACH, 0), min(bottom + HALF_SIZE_REACH, whole)
         start, stop = min(2 * first, height - 1), min(2 * end, height)
         above, below = max(start - FULL_SIZE_REACH, 0), min(stop + FULL_SIZE_REACH, height)
-        full = self.block[0](F.leaky_relu(self.reduce[0](frame[..., above:below, :]), LEAKY_SLOPE, inplace=True))
-        full = full[..., start - above : stop - above, :]
+        full = self.full_size(frame[..., above:below, :])[..., start - above : stop - above, :]
         full = extend(full, 3, -full.shape[3] % multiple)
         full = extend(full, 2, 2 * (end - first) - full.shape[2])
-        half = self.block[1](F.leaky_relu(self.reduce[1](full), LEAKY_SLOPE, inplace=True))
+        half: Tensor = self.block[1](F.leaky_relu(self.reduce[1](full), LEAKY_SLOPE, inplace=True))
         return half[..., top - first : bottom - first, :]
 
 
@@ -225,26 +233,29 @@ class FlowStep(nn.Module):
             kernel.work("correlate", job, scratch)
         return correlation.permute(0, 3, 1, 2), found.permute(0, 3, 1, 2)
 
-    def forward(self, features: Tensor, flow: Tensor | None, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return flow and state of this level, (2B, …).
+    def forward(self, features: Features, flow: Tensor | None, hidden: Tensor | None) -> tuple[Tensor, ...]:
+        """Return flow and state of this level, (2B, …); where the state is of no use any more, flow alone.
 
         Args:
-            features: Of both frames, (2B, C, h, w).
+            features: Of both frames.
             flow: So far, of this size; None at the coarsest level.
             hidden: State so far, of this size or half of it; None at the coarsest level.
         """
-        batch, _, height, width = features.shape
-        row_bytes = features.element_size() * width * self._numbers()
-        if self.training or batch * height * row_bytes <= bands.budget(features.device):
-            return self._step(features, other_frame(features), flow, hidden, [(0, height)])
-        rows = bands.bands(height, row_bytes, features.device, STEP_REACH)
-        results = []
-        for item in range(batch):
-            so_far = (None if maps is None else maps[item : item + 1] for maps in (flow, hidden))
-            a, b = (features[number : number + 1] for number in (item, (item + batch // 2) % batch))
-            results.append(self._step(a, b, *so_far, rows))
-        flows, states = zip(*results, strict=True)
-        return torch.cat(flows), torch.cat(states)
+        batch, (height, width) = sum(map(len, features)), features[0].shape[-2:]
+        row_bytes = features[0].element_size() * width * self._numbers()
+        if self.training or batch * height * row_bytes <= bands.budget(features[0].device):
+            both = features[0] if len(features) == 1 else torch.cat(list(features))
+            return self._step(both, other_frame(both), flow, hidden, [(0, height)])
+        rows = bands.bands(height, row_bytes, features[0].device, STEP_REACH)
+        frames = [frame for part in features for frame in part.chunk(len(part))]
+        wholes: list[Tensor] = []
+        for item, frame in enumerate(frames):
+            own_flow, own_hidden = (None if maps is None else maps[item : item + 1] for maps in (flow, hidden))
+            parts = self._step(frame, frames[item - batch // 2], own_flow, own_hidden, rows)
+            wholes = wholes or [bands.empty_like(part, batch, height) for part in parts]
+            for whole, part in zip(wholes, parts, strict=True):
+                whole[item] = part[0]
+        return tuple(wholes)
 
     def _numbers(self) -> int:
         """Numbers that a place takes while it is worked on: all that is known of it twice, and of two layers."""
@@ -252,13 +263,12 @@ class FlowStep(nn.Module):
 
     def _step(
         self, a: Tensor, b: Tensor, flow: Tensor | None, hidden: Tensor | None, rows: list[tuple[int, int]]
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """The same in bands of `rows`, by the features of each frame and those of the one that it is paired with."""
         if flow is not None:
             b = warp(b, flow)
         means = self.feature_means(a, b) if self.radius else None
-        found, state = bands.in_bands(lambda top, bottom: self._band(a, b, means, flow, hidden, top, bottom), rows)
-        return found, state
+        return bands.in_bands(lambda top, bottom: self._band(a, b, means, flow, hidden, top, bottom), rows)
 
     def _band(
         self,
@@ -269,7 +279,7 @@ class FlowStep(nn.Module):
         hidden: Tensor | None,
         top: int,
         bottom: int,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         above, below = max(top - STEP_REACH, 0), min(bottom + STEP_REACH, a.shape[-2])
         x, found = self._inputs(a, b, means, flow, hidden, above, below)
         x = F.leaky_relu(self.conv1(x), LEAKY_SLOPE, inplace=True)
@@ -281,7 +291,7 @@ class FlowStep(nn.Module):
         if flow is not None:
             update = flow[..., above:below, :] + update
         rows = slice(top - above, bottom - above)
-        return update[..., rows, :], state[..., rows, :]
+        return (update[..., rows, :],) if self.refines else (update[..., rows, :], state[..., rows, :])
 
     def _inputs(
         self,
@@ -331,7 +341,7 @@ class FlowEstimator(nn.Module):
         )
         self.refine = FlowStep(widths[1], hidden, radius, coarsest=False, refines=True) if refined else None
 
-    def forward(self, levels: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+    def forward(self, levels: Sequence[Features]) -> tuple[list[Tensor], Tensor]:
         """Return the flows between two frames, coarsest first, down to 1/2 size, and the hidden state there.
 
         In both directions, (2B, …), as features of both frames are given, from 1/2 size on.

@@ -130,7 +130,7 @@ class FrameDetail(nn.Module):
         """All that is known of a neighbour, side by side."""
         rows, width = slice(top, bottom), frame.shape[-1]
         flow = neighbour.flow_to[..., rows, :]
-        pixel, phase = nearest_pixel(pixel_grid(bottom - top, width, flow, top) + flow, frame.shape[-2:])
+        pixel, phase = nearest_pixel(pixel_grid(bottom - top, width, flow, top) + flow, (frame.shape[-2], width))
         phase = phase * 2
         error = (warp(neighbour.frame, flow, "bicubic", top) - frame[..., rows, :]).float() * COLOUR_GAIN
         round_trip = flow + warp(neighbour.flow_from, flow, top=top)
@@ -149,7 +149,7 @@ class FrameDetail(nn.Module):
         height, count = frame.shape[-2], pixel.shape[-2]
         if count == height:  # or a GPU would be waited for
             return pixels_at(self._features(frame, 0, height), pixel)
-        x, y = pixel.split(1, 1)
+        x, y = pixel.chunk(2, 1)
         lowest, highest = (int(row) for row in y.aminmax())
         found: Tensor | None = None
         for first in range(lowest, highest + 1, 2 * count):

@@ -17,6 +17,7 @@ picture is made of what is there) and changes what makes it slow to learn and to
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,11 +30,16 @@ from vs_videoinr.errors import ModelError
 from vs_videoinr.networks import bands
 from vs_videoinr.networks.base import Network, Shapes, VideoField
 from vs_videoinr.networks.cancellation import between_layers
-from vs_videoinr.networks.sampling import bicubic_support, resize_bicubic, resize_bicubic_rows
+from vs_videoinr.networks.sampling import (
+    bicubic_support,
+    resize_bicubic,
+    resize_bicubic_axis,
+    resize_bicubic_rows,
+)
 from vs_videoinr.networks.warpinr.blocks import FLOW, pad_to_multiple
 from vs_videoinr.networks.warpinr.exposure import Exposure
 from vs_videoinr.networks.warpinr.field import WarpField
-from vs_videoinr.networks.warpinr.flow_estimator import FlowEstimator, Pyramid, other_frame, upsample_flow
+from vs_videoinr.networks.warpinr.flow_estimator import Features, FlowEstimator, Pyramid, other_frame, upsample_flow
 from vs_videoinr.networks.warpinr.flow_refinement import refine_lucas_kanade, smooth_consistent_flow
 from vs_videoinr.networks.warpinr.frame_detail import FrameDetail, FrameDetailConfig
 from vs_videoinr.networks.warpinr.neighbours import Neighbour
@@ -42,6 +48,13 @@ from vs_videoinr.networks.warpinr.residual_detail import DETAIL_SCALE
 from vs_videoinr.networks.warpinr.stages import Stage
 from vs_videoinr.networks.warpinr.static_regions import StaticRegions, static_bars, static_mask
 from vs_videoinr.networks.warpinr.trunk_detail import TrunkDetail, TrunkDetailConfig
+
+#: Around a tile of which a `TrunkDetail` makes detail; and the least side of a tile, in pixels.
+TILE_MARGIN_PX, MIN_TILE_PX = 48, 32
+
+#: How much a frame may take before it is cut into tiles, whose margins are made several times, and how much a tile may,
+#: in what a band does.
+UNTILED_BANDS, TILE_BANDS = 6, 2
 
 
 @dataclass(frozen=True)
@@ -156,6 +169,7 @@ class WarpINR(Network):
         frame0, frame1 = self.checked_frames(frame0, frame1)
         if previous is not None:
             frame0 = previous.frame1  # the same, which need not be kept twice
+        bands.trim_after(frame0)  # what frames were made in meanwhile
         bars = static_bars(frame0, frame1)
         exposure, static = self._exposure(frame0, frame1, bars), self._static_regions(frame0, frame1, bars)
         # Features are of frames as they are where nothing fades. To ask for that, an accelerator would be waited for.
@@ -166,11 +180,11 @@ class WarpINR(Network):
         if shared:
             features0 = None if previous is None else previous.take_features1()
             features = features0 or self._features(frame0), self._features(frame1)
-            levels = [torch.cat(level) for level in zip(*features, strict=True)]
+            levels: list[Features] = list(zip(*features, strict=True))
             kept = [features[1]]
-            del features, features0  # those of frame 0 twice would be too much
+            del features, features0
         else:
-            levels = self._features(both)
+            levels = [(level,) for level in self._features(both)]
         flows = self._estimated_flows(levels)
         del levels  # large, and what follows takes as much
         bands.trim_after(both)
@@ -188,7 +202,7 @@ class WarpINR(Network):
         """
         exposure = self._exposure(frame0, frame1, static_bars(frame0, frame1))
         both = torch.cat(exposure.match(frame0, frame1))
-        flows = self._estimated_flows(self._features(both))
+        flows = self._estimated_flows([(level,) for level in self._features(both)])
         return [*flows, self._refined_flow(both, flows[-1])]
 
     def enlarge(self, frame: Tensor, neighbours: list[Neighbour], blank: Tensor, size: tuple[int, int]) -> Tensor:
@@ -208,6 +222,9 @@ class WarpINR(Network):
             neighbours = []
         if isinstance(self.detail, FrameDetail):
             return self._add_detail(self.detail, picture, frame, neighbours, blank)
+        side = 0 if self.training else self._tile_side(frame, self.detail)
+        if side:
+            return self._add_detail_of_tiles(self.detail, picture, frame, neighbours, blank, side)
         detail = self.detail(frame, neighbours, self._features_and_state)
         return picture + resize_bicubic(_without(blank, detail), size)
 
@@ -235,6 +252,63 @@ class WarpINR(Network):
         bands.trim_after(picture)
         return picture
 
+    def _tile_side(self, frame: Tensor, predict: TrunkDetail) -> int:
+        """Of how many pixels a side detail is predicted at a time; 0 for the whole frame."""
+        batch, _, height, width = frame.shape
+        budget, place_bytes = bands.budget(frame.device), frame.element_size() * batch * predict.numbers
+        if height * width * place_bytes <= UNTILED_BANDS * budget:
+            return 0
+        return max(MIN_TILE_PX, math.isqrt(TILE_BANDS * budget // place_bytes) - 2 * TILE_MARGIN_PX)
+
+    def _add_detail_of_tiles(
+        self,
+        predict: TrunkDetail,
+        picture: Tensor,
+        frame: Tensor,
+        neighbours: list[Neighbour],
+        blank: Tensor,
+        side: int,
+    ) -> Tensor:
+        """A picture and its detail, of tiles with a margin, beyond which next to nothing is of influence.
+
+        What motion leads to beyond that margin is not seen, so that no motion is longer than what is seen of it.
+        """
+        batch, _, height, width = frame.shape
+        size = picture.shape[-2], picture.shape[-1]
+        companion = predict.companion(frame, neighbours)
+        state: Tensor | None = None
+        if not predict.config.self_ensemble:  # of which each way has its own
+            both = torch.cat((frame, companion.frame)).contiguous(memory_format=torch.channels_last)
+            state = self.flow([(level,) for level in self.pyramid.from_half_size(both - 0.5)])[1][:batch].clone()
+            del both
+        places = [
+            [_tile(top, min(top + side, length), length, new) for top in range(0, length, side)]
+            for length, new in ((height, size[0]), (width, size[1]))
+        ]
+        for rows, columns in itertools.product(*places):
+            between_layers()
+            if rows.made[0] == rows.made[1] or columns.made[0] == columns.made[1]:
+                continue
+            part = slice(*rows.seen), slice(*columns.seen)
+            encode = self._features_and_state
+            if state is not None:
+                half = state[..., rows.seen[0] // 2 : -(-rows.seen[1] // 2), columns.seen[0] // 2 :]
+                half = half[..., : -(-columns.seen[1] // 2) - columns.seen[0] // 2]
+
+                def encode(both: Tensor, half: Tensor = half) -> tuple[Tensor, Tensor]:
+                    return self.pyramid.full_size(both - 0.5), half
+
+            seen = [one.crop(*part) for one in neighbours]
+            detail = predict(frame[..., part[0], part[1]], seen, encode, companion.crop(*part))
+            detail = _without(blank[..., part[0], part[1]], detail)
+            for one, length, new in ((rows, height, size[0]), (columns, width, size[1])):
+                fine = DETAIL_SCALE * one.seen[0], DETAIL_SCALE * length
+                detail = resize_bicubic_axis(detail, *fine, new, one.made).mT
+            picture[..., slice(*rows.made), slice(*columns.made)] += detail
+            del detail
+        bands.trim_after(picture)
+        return picture
+
     def uses(self, stage: Stage) -> bool:
         """Whether a stage is in place."""
         return stage not in self.config.without
@@ -246,16 +320,16 @@ class WarpINR(Network):
         return StaticRegions.between(frame0, frame1, bars, colour=self.uses(Stage.STATIC_COLOUR))
 
     def _features_and_state(self, both: Tensor) -> tuple[Tensor, Tensor]:
-        """Features at full size of the frames of a pair (2B, 3, h, w), and the flow estimator's state at half size."""
+        """Features at full size of the frames of a pair (2B, 3, h, w), and the first one's state at half size."""
         full, *levels = self.pyramid(both - 0.5)
-        return full, self.flow(levels)[1]
+        return full, self.flow([(level,) for level in levels])[1].chunk(2)[0]
 
     def _features(self, frames: Tensor) -> list[Tensor]:
         """Features of frames (B, 3, h, w) from half size on, which is what the flow needs."""
         levels: list[Tensor] = self.pyramid.from_half_size(frames.contiguous(memory_format=torch.channels_last) - 0.5)
         return levels
 
-    def _estimated_flows(self, levels: list[Tensor]) -> list[Tensor]:
+    def _estimated_flows(self, levels: list[Features]) -> list[Tensor]:
         """Flows of both directions by features of all levels, coarsest first, the last one of half the frames' size.
 
         They are of frames extended to whole pixels of the coarsest level.
@@ -284,6 +358,22 @@ class WarpINR(Network):
             if self.uses(Stage.LUCAS_KANADE)
             else flow
         )
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """Rows or columns, from and to: of a picture that are made, and of the frame that are looked at for it."""
+
+    made: tuple[int, int]
+    seen: tuple[int, int]
+
+
+def _tile(first: int, last: int, length: int, new_length: int) -> _Tile:
+    """What is made of a frame's rows or columns, of `length` of which `new_length` are made."""
+    made = first * new_length // length, last * new_length // length
+    low, high = bicubic_support(DETAIL_SCALE * length, new_length, made)
+    low, high = low // DETAIL_SCALE - TILE_MARGIN_PX, -(-high // DETAIL_SCALE) + TILE_MARGIN_PX
+    return _Tile(made, (max(low, 0) // 2 * 2, min(high, length)))
 
 
 def _without(blank: Tensor, detail: Tensor) -> Tensor:
