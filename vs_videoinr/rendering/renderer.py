@@ -159,7 +159,7 @@ class Renderer:
             if not is_out_of_memory(error):
                 raise
         if bands.lower(self._device):
-            _logger.warning("videoinr: out of memory on %s, going on in smaller bands", self._device)
+            _logger.warning("videoinr: %s; going on in smaller parts", self._out_of_memory())
         try:
             self._worker.run(self._make_room)
             self._worker.run(work)
@@ -168,10 +168,13 @@ class Renderer:
                 raise
             remedies = "" if self._device.type == "cpu" else ' or use device="cpu"'
             raise RenderError(
-                f"out of memory on {self._device} for {self.source_size[0]}x{self.source_size[1]} to "
-                f"{self.size[0]}x{self.size[1]}; lower scale, width or height, crop the clip or give it a smaller "
-                f"size first{remedies}"
+                f"{self._out_of_memory()}; lower scale, width or height, crop the clip or give it a smaller size first"
+                f"{remedies}"
             ) from None
+
+    def _out_of_memory(self) -> str:
+        source, size = ("{}x{}".format(*side) for side in (self.source_size, self.size))
+        return f"out of memory on {self._device} for {source} to {size}"
 
     def _make_room(self) -> None:
         """Let go of other pairs' fields, which may be what is in the way."""
@@ -219,8 +222,9 @@ class Renderer:
             inside = [self._inside(frame) for frame in frames]
             previous = self._cache.peek((numbers[0] - 1, numbers[0]))
             known = None if previous is None else previous.field
-            field = self._open().encode(inside[0], inside[1], previous=known)
-            cached = CachedField(field, OutOfRange.of(frames, inside))
+            out_of_range = OutOfRange.of(frames, inside)
+            frames.clear()  # of large frames, memory that encoding wants
+            cached = CachedField(self._open().encode(inside[0], inside[1], previous=known), out_of_range)
             self._cache.put(numbers, cached)
         return cached
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -184,3 +186,31 @@ def test_bands_are_lowered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < before <= bands.MAX_CPU_BYTES
     assert [bands.lower(CPU), bands.lower(CPU)] == [True, False]
     assert bands.budget(CPU) == before // bands.LOWERED
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads what Linux says of a process")
+def test_a_process_holds_little_more_than_what_it_keeps() -> None:
+    """The two frames enlarged, the pairs, and a few bands: a third of what 640x360 took as a whole."""
+    script = """
+import sys
+import torch
+from scripts.reliability.resources import peak_memory, reset_peak_memory
+from tests.networks.warpinr.test_bands import encoded, frames
+from vs_videoinr.networks import bands
+from vs_videoinr.networks.warpinr.network import WarpINR, WarpINRConfig
+torch.set_num_threads(1)
+bands.MAX_CPU_BYTES, bands.MIN_TRIMMED_BYTES = 16 << 20, 1 << 20
+net = WarpINR(WarpINRConfig()).requires_grad_(False).eval()
+net.encode(*frames(48, 64)[:2]).sample(0.5, (96, 128))
+shown = frames(360, 640)
+bands.trim()
+reset_peak_memory()
+before = peak_memory()
+field = encoded(net, shown)
+for t in (0, 0.5):
+    field.sample(t, (720, 1280))
+print(peak_memory() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 200e6

@@ -133,7 +133,7 @@ def test_correlation_and_what_it_suggests(
         maps = [features.contiguous(memory_format=layout) for features in (a, b)]
 
         def both(maps: list[Tensor] = maps) -> Tensor:
-            return torch.cat(step.correlate_and_match(*maps, step.feature_means(*maps)), 1)
+            return torch.cat(step.correlate_and_match(maps[0], maps[1], step.feature_means(maps[0], maps[1])), 1)
 
         torch.testing.assert_close(both(), by_torch(monkeypatch, both), rtol=0, atol=2e-5)
     a[..., 0] = float("nan")

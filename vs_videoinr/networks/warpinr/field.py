@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vs_videoinr.networks import bands
 from vs_videoinr.networks.base import VideoField, checked_query
 from vs_videoinr.networks.warp_blend import SampledFrame, enlarge_flow, is_large, sampled_frame, warp_and_blend
 from vs_videoinr.networks.warpinr.fusion import accelerations, flows_at
@@ -61,6 +62,7 @@ class WarpField(VideoField):
         check()
         frame1 = self._enlarged(1, size)
         flow, own = self._flows_at(t), self._motion.frame0.shape
+        bands.trim_after(frame0.picture)
         return warp_and_blend(frame0, frame1, flow, t, large=is_large(size, (own[-2], own[-1])), check=check)
 
     def motion(self, t: float, size: tuple[int, int], *, check: Check | None = None) -> Tensor:

@@ -58,6 +58,11 @@ def upsample_rows(maps: Tensor, top: int, bottom: int) -> Tensor:
     return fine[..., top - 2 * above : bottom - 2 * above, :]
 
 
+def _warped(maps: Tensor, flow: Tensor | None, top: int, bottom: int) -> Tensor:
+    """Rows from `top` to `bottom` of maps (B, C, h, w), fetched from where a flow leads if there is one."""
+    return maps[..., top:bottom, :] if flow is None else warp(maps, flow[..., top:bottom, :], top=top)
+
+
 def correlate(a: Tensor, b: Tensor, means: Tensor, radius: int) -> Tensor:
     """Cosine of every feature of `a` with the (2·radius+1)² features of `b` around the same place.
 
@@ -265,9 +270,13 @@ class FlowStep(nn.Module):
         self, a: Tensor, b: Tensor, flow: Tensor | None, hidden: Tensor | None, rows: list[tuple[int, int]]
     ) -> tuple[Tensor, ...]:
         """The same in bands of `rows`, by the features of each frame and those of the one that it is paired with."""
-        if flow is not None:
-            b = warp(b, flow)
-        means = self.feature_means(a, b) if self.radius else None
+        means: Tensor | None = None
+        if self.radius:
+            height = a.shape[-2]
+            for top, bottom in rows:
+                mean = self.feature_means(a[..., top:bottom, :], _warped(b, flow, top, bottom))
+                mean = mean * ((bottom - top) / height)
+                means = mean if means is None else means + mean
         return bands.in_bands(lambda top, bottom: self._band(a, b, means, flow, hidden, top, bottom), rows)
 
     def _band(
@@ -308,16 +317,17 @@ class FlowStep(nn.Module):
         By itself, so that its parts are let go of before the layers take as much.
         """
         height, found = a.shape[-2], None
-        parts = [a[..., top:bottom, :], b[..., top:bottom, :]]
+        above, below = max(top - self.radius, 0), min(bottom + self.radius, height)
+        b = _warped(b, flow, above, below)
+        parts = [a[..., top:bottom, :], b[..., top - above : bottom - above, :]]
         if flow is not None and hidden is not None:
             whole = hidden.shape[-2] == height
             parts.append((flow[..., top:bottom, :] / FLOW_SCALE_PX).to(a.dtype))
             parts.append(hidden[..., top:bottom, :] if whole else upsample_rows(hidden, top, bottom))
         if means is not None:
-            above, below = max(top - self.radius, 0), min(bottom + self.radius, height)
             correlation, found = (
                 maps[..., top - above : bottom - above, :]
-                for maps in self.correlate_and_match(a[..., above:below, :], b[..., above:below, :], means)
+                for maps in self.correlate_and_match(a[..., above:below, :], b, means)
             )
             parts += [correlation.to(a.dtype), (found / self.radius).to(a.dtype)]
         if a.device.type == "cpu":  # in one layout, or their concatenation and all that follows is slow

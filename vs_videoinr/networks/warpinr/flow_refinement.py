@@ -132,7 +132,7 @@ def _refine_by_kernel(
     scratch = kernel.scratch_for(job)
     result = torch.empty_like(flow, memory_format=torch.contiguous_format)
     for item, (one, into) in enumerate(zip(flow, result, strict=True)):
-        packed = [kernel.packed(frames[item : item + 1]) for frames in (a, b)]
+        packed = [kernel.packed(frames[item : item + 1]) for frames in (a, b)]  # of one direction at a time
         job.a, job.b = (frame.data_ptr() for frame in packed)
         planes[:2, :, width:] = 0
         planes[:2, :, :width] = one

@@ -181,7 +181,8 @@ class WarpINR(Network):
             features0 = None if previous is None else previous.take_features1()
             features = features0 or self._features(frame0), self._features(frame1)
             levels: list[Features] = list(zip(*features, strict=True))
-            kept = [features[1]]
+            # Of large frames they would take as much as a band, for as long as frames are made.
+            kept = [features[1]] if sum(level.nbytes for level in features[1]) <= bands.budget(frame0.device) else []
             del features, features0
         else:
             levels = [(level,) for level in self._features(both)]

@@ -56,15 +56,20 @@ def reach_of_colour(frames: Tensor, ignored: Tensor | None = None) -> Tensor:
     What is there where `ignored` (B, 1, h, w) is true does not count.
     """
     height, width = frames.shape[-2:]
-    both = torch.cat((frames.float(), -frames.float()), 1)
-    if ignored is not None:
-        both = both.masked_fill(ignored, -math.inf)
-    extremes = F.max_pool2d(both, BLOCK_PX, ceil_mode=True)
+    frames = frames.float()
+    # One after the other: of large frames, both at once would be much.
+    extremes = torch.cat([_block_maximum(values, ignored) for values in (frames, -frames)], 1)
     reach = torch.zeros_like(extremes[:, :1])
     for blocks in (1, 4, MAX_MOTION_PX // BLOCK_PX):
         highest, lowest = _square_maximum(extremes, blocks).chunk(2, 1)
         reach = torch.where((highest + lowest).amax(1, keepdim=True) < MAX_BLANK_CONTRAST, blocks * BLOCK_PX, reach)
     return F.interpolate(reach, scale_factor=BLOCK_PX, mode="nearest")[..., :height, :width]
+
+
+def _block_maximum(values: Tensor, ignored: Tensor | None) -> Tensor:
+    if ignored is not None:
+        values = values.masked_fill(ignored, -math.inf)
+    return F.max_pool2d(values, BLOCK_PX, ceil_mode=True)
 
 
 def one_is_empty(frame0: Tensor, frame1: Tensor, bars: Tensor) -> Tensor:
@@ -103,8 +108,10 @@ class StaticRegions:
         rest, frames = reach_of_rest(frame0, frame1), torch.cat((frame0, frame1))
         if not colour:
             return cls(rest, rest, torch.zeros_like(frames[:, :1], dtype=torch.bool))
-        if frames.device.type == "cpu" and not bars.any():
+        if frames.device.type == "cpu":
             inside = one_colour = reach_of_colour(frames)
+            if bars.any():
+                inside = reach_of_colour(frames, torch.cat((bars, bars)))
         else:  # whether there are any, a GPU would have to be waited for
             ignored = torch.cat((bars, bars))
             ignored = torch.cat((torch.zeros_like(ignored), ignored))
