@@ -20,7 +20,7 @@ from torch import Tensor
 from vs_videoinr.networks.cancellation import between_layers
 
 #: What a band takes at most on a CPU, which is no quicker with more.
-MAX_CPU_BYTES = 96 << 20
+MAX_CPU_BYTES = 80 << 20
 
 #: The share of the free memory that a band takes at most: on a CPU, of which others want something, and on a GPU, which
 #: takes as long to begin a piece of work as to do a small one.

@@ -174,8 +174,7 @@ class WarpINR(Network):
         exposure, static = self._exposure(frame0, frame1, bars), self._static_regions(frame0, frame1, bars)
         # Features are of frames as they are where nothing fades. To ask for that, an accelerator would be waited for.
         shared = frame0.device.type == "cpu" and exposure.is_equal()
-        both = torch.cat((frame0, frame1) if shared else exposure.match(frame0, frame1))
-        both = both.contiguous(memory_format=torch.channels_last)
+        matched = (frame0, frame1) if shared else exposure.match(frame0, frame1)
         kept: list[list[Tensor]] = []
         if shared:
             features0 = None if previous is None else previous.take_features1()
@@ -185,13 +184,12 @@ class WarpINR(Network):
             kept = [features[1]] if sum(level.nbytes for level in features[1]) <= bands.budget(frame0.device) else []
             del features, features0
         else:
-            levels = [(level,) for level in self._features(both)]
-        flows = self._estimated_flows(levels)
+            levels = [(level,) for level in self._features(torch.cat(matched))]
+        flow = self._estimated_flows(levels)[-1]
         del levels  # large, and what follows takes as much
-        bands.trim_after(both)
-        flow = self._refined_flow(both, flows[-1])
-        del flows
-        bands.trim_after(both)
+        bands.trim_after(frame0)
+        flow = self._refined_flow(torch.cat(matched), flow)
+        bands.trim_after(frame0)
         flow = flow * (1 - static_mask(torch.cat((static.reach, static.reach)), flow))
         flow01, flow10 = flow.contiguous().chunk(2)
         return PairMotion(frame0, frame1, flow01, flow10, exposure, static, kept)
@@ -215,19 +213,18 @@ class WarpINR(Network):
             blank: Where the frame is of one colour, as bars above and below a film are, (B, 1, h, w) bool: stays so.
             size: (height, width).
         """
-        picture = resize_bicubic(frame, size)
         # At its own size a frame has all its detail.
         if frame.shape[-2:] == size or not self.uses(Stage.DETAIL):
-            return picture
+            return resize_bicubic(frame, size)
         if not self.uses(Stage.NEIGHBOUR_DETAIL):
             neighbours = []
         if isinstance(self.detail, FrameDetail):
-            return self._add_detail(self.detail, picture, frame, neighbours, blank)
+            return self._add_detail(self.detail, resize_bicubic(frame, size), frame, neighbours, blank)
         side = 0 if self.training else self._tile_side(frame, self.detail)
         if side:
-            return self._add_detail_of_tiles(self.detail, picture, frame, neighbours, blank, side)
+            return self._enlarge_in_tiles(self.detail, frame, neighbours, blank, size, side)
         detail = self.detail(frame, neighbours, self._features_and_state)
-        return picture + resize_bicubic(_without(blank, detail), size)
+        return resize_bicubic(frame, size) + resize_bicubic(_without(blank, detail), size)
 
     def _add_detail(
         self, predict: FrameDetail, picture: Tensor, frame: Tensor, neighbours: list[Neighbour], blank: Tensor
@@ -261,13 +258,13 @@ class WarpINR(Network):
             return 0
         return max(MIN_TILE_PX, math.isqrt(TILE_BANDS * budget // place_bytes) - 2 * TILE_MARGIN_PX)
 
-    def _add_detail_of_tiles(
+    def _enlarge_in_tiles(
         self,
         predict: TrunkDetail,
-        picture: Tensor,
         frame: Tensor,
         neighbours: list[Neighbour],
         blank: Tensor,
+        size: tuple[int, int],
         side: int,
     ) -> Tensor:
         """A picture and its detail, of tiles with a margin, beyond which next to nothing is of influence.
@@ -275,13 +272,14 @@ class WarpINR(Network):
         What motion leads to beyond that margin is not seen, so that no motion is longer than what is seen of it.
         """
         batch, _, height, width = frame.shape
-        size = picture.shape[-2], picture.shape[-1]
         companion = predict.companion(frame, neighbours)
         state: Tensor | None = None
         if not predict.config.self_ensemble:  # of which each way has its own
             both = torch.cat((frame, companion.frame)).contiguous(memory_format=torch.channels_last)
             state = self.flow([(level,) for level in self.pyramid.from_half_size(both - 0.5)])[1][:batch].clone()
             del both
+            bands.trim_after(frame)
+        picture = resize_bicubic(frame, size)
         places = [
             [_tile(top, min(top + side, length), length, new) for top in range(0, length, side)]
             for length, new in ((height, size[0]), (width, size[1]))
