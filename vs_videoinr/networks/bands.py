@@ -1,8 +1,8 @@
 """Large pictures in bands of rows, so that what is made on the way takes bounded memory.
 
-What is local, as convolutions are, is made of a band's rows and as many around them as it looks at. A convolution gives
-a row the same bits in any band; so how high bands are, which depends on the memory that a device has free when it is
-asked first, is seen in no picture.
+What is local, as convolutions are, is made of a band's rows and as many around them as it looks at: the same as at once,
+but for rounding. How high bands are depends on sizes and on the memory that a device has free when it is asked first,
+and on nothing that comes after; so whatever is asked for in whatever order has the same bits.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _free_share(device: torch.device) -> int:
         free = torch.cuda.mem_get_info(device)[0]
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int((free + unused) * GPU_SHARE)
-    return min(MAX_CPU_BYTES, *(int(free * CPU_SHARE) for free in _available()))
+    return min([MAX_CPU_BYTES, *(int(free * CPU_SHARE) for free in _available())])
 
 
 def _available() -> Iterator[int]:

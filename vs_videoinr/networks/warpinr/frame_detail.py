@@ -72,6 +72,7 @@ class FrameDetail(nn.Module):
         """Rows around those that are made of which detail is made: one of each layer."""
         return GATHERED_REACH + 2 * len(self.trunk) + 1
 
+    @property
     def numbers(self) -> int:
         """Numbers that a pixel takes while its detail is made: in a block; and detail itself, before and after."""
         return 4 * self.own.out_channels + 2 * self.out.out_channels
