@@ -1,8 +1,8 @@
 """Large pictures in bands of rows, so that what is made on the way takes bounded memory.
 
-What is local, as convolutions are, is made of a band's rows and as many around them as it looks at: the same as at once,
-but for rounding. How high bands are depends on sizes and on the memory that a device has free when it is asked first,
-and on nothing that comes after; so whatever is asked for in whatever order has the same bits.
+What is local, as convolutions are, is made of the rows of a band and as many around them as it looks at: the same as at
+once, but for rounding. How high bands are depends on sizes and on the memory that a device has free when it is asked
+first, and on nothing that comes after; so whatever is asked for in whatever order has the same bits.
 """
 
 from __future__ import annotations
