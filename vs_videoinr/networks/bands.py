@@ -118,7 +118,7 @@ def empty_like(part: Tensor, batch: int, height: int) -> Tensor:
 
 
 def _free_share(device: torch.device) -> int:
-    if device.type == "cuda":
+    if device.type == "cuda" and torch.cuda.is_available():
         free = torch.cuda.mem_get_info(device)[0]
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int((free + unused) * GPU_SHARE)
