@@ -26,6 +26,9 @@ MAX_CPU_BYTES = 80 << 20
 #: takes as long to begin a piece of work as to do a small one.
 CPU_SHARE, GPU_SHARE = 1 / 8, 1 / 2
 
+#: What a band takes on a device that does not say how much it has.
+OTHER_BYTES = 1 << 30
+
 #: Bands of fewer rows would be mostly what is around them.
 MIN_ROWS = 16
 
@@ -122,6 +125,8 @@ def _free_share(device: torch.device) -> int:
         free = torch.cuda.mem_get_info(device)[0]
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int((free + unused) * GPU_SHARE)
+    if device.type != "cpu":
+        return OTHER_BYTES
     return min([MAX_CPU_BYTES, *(int(free * CPU_SHARE) for free in _available())])
 
 

@@ -275,7 +275,8 @@ class FlowStep(nn.Module):
             height = a.shape[-2]
             for top, bottom in rows:
                 mean = self.feature_means(a[..., top:bottom, :], _warped(b, flow, top, bottom))
-                mean = mean * ((bottom - top) / height)
+                if len(rows) > 1:
+                    mean = mean * ((bottom - top) / height)
                 means = mean if means is None else means + mean
         return bands.in_bands(lambda top, bottom: self._band(a, b, means, flow, hidden, top, bottom), rows)
 
