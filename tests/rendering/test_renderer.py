@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vs_videoinr.errors import ModelError
+from vs_videoinr.networks import bands
 from vs_videoinr.networks.base import VideoField
 from vs_videoinr.networks.videoinr.network import VideoINR
 from vs_videoinr.networks.warpinr.field import WarpField
@@ -234,6 +235,43 @@ def test_closing_abandons_the_encoder_in_the_middle(tiny: str) -> None:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+class Wanting(Minding):
+    """A network that runs out of memory so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def encode(self, frame0: Tensor, frame1: Tensor, *, previous: VideoField | None = None) -> WarpField:
+        if self.times > 0:
+            self.times -= 1
+            raise MemoryError
+        return super().encode(frame0, frame1, previous=previous)
+
+
+def test_out_of_memory_bands_are_lowered_once_and_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(bands, "_lowered", set())
+    monkeypatch.setattr(bands, "_budgets", {CPU: 1 << 20})
+    expected = Renderer(Minding().requires_grad_(False), CPU, (WIDTH, HEIGHT), SIZE)
+    network = Wanting(1).requires_grad_(False)
+    network.load_state_dict(expected._open().state_dict())
+    renderer = Renderer(network, CPU, (WIDTH, HEIGHT), SIZE)
+    for left in range(3):
+        assert np.allclose(render(renderer, left, 0.5), render(expected, left, 0.5), atol=1e-4)
+    assert [record.getMessage() for record in caplog.records] == [
+        "videoinr: out of memory on cpu for 12x8 to 18x12; going on in smaller parts"
+    ]
+    assert bands.budget(CPU) == (1 << 20) // bands.LOWERED
+    network.times = 2
+    with pytest.raises(RenderError, match="out of memory on cpu for 12x8 to 18x12; lower scale"):
+        render(renderer, 5, 0.5)
+    assert len(caplog.records) == 1
+    expected.close()
+    renderer.close()
 
 
 def test_messages() -> None:

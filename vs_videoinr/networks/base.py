@@ -65,6 +65,9 @@ class VideoField(ABC):
         """What the fields of neighbouring pairs are told by `with_neighbours`."""
         return None
 
+    def release(self) -> None:  # noqa: B027 - most keep nothing of that kind
+        """Let go of what was made for the size asked for last; it is made again, bit for bit, when it is asked for."""
+
     @abstractmethod
     def sample(self, t: float, size: tuple[int, int], *, check: Callable[[], None] | None = None) -> Tensor:
         """Return the frame at time `t` (0 is frame 0, 1 is frame 1) as (B, 3, height, width).

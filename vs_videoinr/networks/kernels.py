@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 #: What of native/kernels.h this module speaks.
-VERSION = 2
+VERSION = 3
 
 #: Pixels around a packed frame that repeat its border.
 BORDER = 5
@@ -106,7 +106,7 @@ class Warp(Structure):
     _fields_ = (
         *((name, c_void_p) for name in ("image", "flow", "output")),
         *((name, Strides) for name in ("image_strides", "output_strides")),
-        *((name, c_int32) for name in ("height", "width", "image_height", "image_width", "channels")),
+        *((name, c_int32) for name in ("height", "width", "image_height", "image_width", "channels", "top")),
     )
 
 
@@ -136,7 +136,7 @@ class Correlate(Structure):
     """See native/kernels.h."""
 
     _fields_ = (
-        *((name, c_void_p) for name in ("a", "b", "sums", "correlation", "found", "scratch")),
+        *((name, c_void_p) for name in ("a", "b", "sums", "means", "correlation", "found", "scratch")),
         ("scratch_floats", c_int64),
         *((name, c_int32) for name in ("height", "width", "stride", "channels", "radius")),
         ("sharpness", c_float),
@@ -149,7 +149,7 @@ Job = LucasKanade | Smooth | Correlate
 _JOBS: dict[type[Job], tuple[str, ...]] = {
     LucasKanade: ("lucas_kanade", "lucas_kanade_start", "lucas_kanade_solve", "lucas_kanade_accept"),
     Smooth: ("smooth", "smooth_directions", "smooth_places"),
-    Correlate: ("correlate", "correlate"),
+    Correlate: ("correlate", "correlate_means", "correlate"),
 }
 
 
@@ -192,7 +192,7 @@ class Kernels:
             self._pack_frame(byref(job), thread_count())
         return packed
 
-    def warp(self, image: Tensor, flow: Tensor) -> Tensor:
+    def warp(self, image: Tensor, flow: Tensor, top: int) -> Tensor:
         """Return what sampling.py's `warp` does, bilinear, of an `image` (B, C, H, W) that may be laid out in any way.
 
         Where channels of a pixel are side by side, so they are in what is returned.
@@ -209,7 +209,7 @@ class Kernels:
         )
         flow = flow.contiguous()
         strides = Strides(*image.stride()[1:]), Strides(*output.stride()[1:])
-        sizes = height, width, image_height, image_width, channels
+        sizes = height, width, image_height, image_width, channels, top
         for item in range(batch):
             job = Warp(_at(image, item), _at(flow, item), _at(output, item), *strides, *sizes)
             self._warp(byref(job), thread_count())

@@ -6,6 +6,7 @@ of an image lies its border's colour.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -60,26 +61,32 @@ def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
     return F.grid_sample(image.float(), grid, mode=mode, padding_mode="border", align_corners=False).to(image.dtype)
 
 
-def sample_nearest(image: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the pixels of (B, C, h, w) nearest to `position`s (B, 2, H, W), and how far from them these are.
-
-    Quick where the image is channels-last.
+def nearest_pixel(position: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return which pixels of an image of `size` (height, width) are nearest to `position`s (B, 2, H, W), and how far.
 
     Returns:
-        (B, C, H, W), channels-last.
+        (B, 2, H, W), integers.
         (B, 2, H, W), from the pixel's centre to the position in it, -0.5 to 0.5, channels (x, y).
     """
-    batch, channels, height, width = image.shape
-    last = torch.linspace(width - 1, height - 1, 2, device=position.device).view(2, 1, 1)
+    last = torch.linspace(size[1] - 1, size[0] - 1, 2, device=position.device).view(2, 1, 1)
     position = position.clamp_min(0).minimum(last)
     nearest = position.round()
-    x, y = nearest.nan_to_num(0).long().unbind(1)
+    return nearest.nan_to_num(0).long(), position - nearest
+
+
+def pixels_at(image: Tensor, pixel: Tensor) -> Tensor:
+    """Return pixels of (B, C, h, w) by their numbers (B, 2, H, W), from `nearest_pixel`: (B, C, H, W), channels-last.
+
+    Quick where the image is channels-last.
+    """
+    batch, channels, height, width = image.shape
+    x, y = pixel.unbind(1)
     index = torch.add(x, y, alpha=width)
     if batch > 1:
         index = index + torch.arange(batch, device=image.device).view(-1, 1, 1) * (height * width)
     pixels = image.permute(0, 2, 3, 1).reshape(-1, channels)
     found = pixels.index_select(0, index.flatten())
-    return found.view(batch, *position.shape[-2:], channels).permute(0, 3, 1, 2), position - nearest
+    return found.view(batch, *pixel.shape[-2:], channels).permute(0, 3, 1, 2)
 
 
 def sample_lanczos(image: Tensor, position: Tensor) -> Tensor:
@@ -113,16 +120,16 @@ def lanczos(distance: Tensor) -> Tensor:
     return kernel / kernel.sum(-1, keepdim=True)
 
 
-def warp(image: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
-    """Fetch (B, C, h, w) `image` from where `flow` (B, 2, h, w) leads.
+def warp(image: Tensor, flow: Tensor, mode: str = "bilinear", top: int = 0) -> Tensor:
+    """Fetch (B, C, h, w) `image` from where `flow` (B, 2, h, w) leads, or its rows from `top` on.
 
     If bilinear, by a kernel in C (native/warp.h) where there is one that can.
     """
     kernel = kernels.kernels_for(image, flow) if mode == "bilinear" else None
     if kernel is not None:
-        return kernel.warp(image, flow)
-    height, width = image.shape[-2:]
-    base = _grid((flow.shape[-2], flow.shape[-1]), (height, width), image.device)
+        return kernel.warp(image, flow, top)
+    (height, width), rows = image.shape[-2:], flow.shape[-2]
+    base = _grid((max(height, top + rows), flow.shape[-1]), (height, width), image.device)[:, top : top + rows]
     scale = _grid_units(height, width, image.device)[0]
     grid = torch.addcmul(base, flow.float().permute(0, 2, 3, 1), scale)
     return _sample(image, grid, mode)
@@ -139,6 +146,41 @@ def resize_bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:
     # Torch 2.14, on a CPU, gets one column wrong where the height changes as well. It gets one row right.
     narrow = _interpolate(image, image.shape[-2], 1)
     return _interpolate(narrow.mT, 1, height).mT
+
+
+def resize_bicubic_rows(image: Tensor, first: int, height: int, size: tuple[int, int], rows: tuple[int, int]) -> Tensor:
+    """Return rows from and to of what `resize_bicubic` makes of an image, given no more of it than these need.
+
+    Args:
+        image: (B, C, h, w): as many of the image's rows as `bicubic_support` says, or more.
+        first: Which row of the image the first one is.
+        height: Of the whole image.
+        size: (height, width) of the whole result.
+        rows: Of the result.
+    """
+    low, high = bicubic_support(height, size[0], rows)
+    wide = resize_bicubic(image[..., low - first : high - first, :], (high - low, size[1]))
+    return resize_bicubic_axis(wide, low, height, size[0], rows)
+
+
+def resize_bicubic_axis(image: Tensor, first: int, height: int, new_height: int, rows: tuple[int, int]) -> Tensor:
+    """Return the same where the height alone changes, to `new_height`."""
+    low, high = bicubic_support(height, new_height, rows)
+    image = image[..., low - first : high - first, :]
+    scale = height / new_height
+    centre = (torch.arange(*rows, device=image.device, dtype=torch.float64) + 0.5) * scale
+    place = torch.arange(low, high, device=image.device, dtype=torch.float64) + 0.5
+    x = (place - centre[:, None]).abs() / max(scale, 1)
+    weights = torch.where(x < 1, (1.5 * x - 2.5) * x**2 + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2) * (x < 2)
+    return (weights / weights.sum(1, keepdim=True)).float() @ image
+
+
+def bicubic_support(height: int, new_height: int, rows: tuple[int, int]) -> tuple[int, int]:
+    """Return of which rows of an image, from and to, `rows` of what `resize_bicubic` makes of it are made."""
+    scale = height / new_height
+    reach = 2 * max(scale, 1)
+    low, high = (rows[0] + 0.5) * scale - reach, (rows[1] - 0.5) * scale + reach
+    return max(math.floor(low), 0), min(math.ceil(high), height)
 
 
 def _interpolate(image: Tensor, height: int, width: int) -> Tensor:

@@ -57,7 +57,8 @@ class FieldCache:
     def evict(self, coming: bool = False) -> None:
         """Let go of the pairs asked for longest ago where all are too much: fields grow by what they keep of frames.
 
-        With `coming`, of what a new field will leave no room for, before it is made.
+        With `coming`, of what a new field will leave no room for, before it is made. Where the `least` are too much,
+        all but the last two keep nothing that is of the output's size: a frame is made of no more pairs at a time.
         """
         coming_bytes = self._new_bytes if coming else 0
         size = coming_bytes + sum(other.nbytes() for other in self._fields.values())
@@ -65,6 +66,9 @@ class FieldCache:
         while (count := len(self._fields) + more) > MAX_FIELDS or (size > MAX_BYTES and count > self._least):
             _, dropped = self._fields.popitem(last=False)
             size -= dropped.nbytes()
+        if size > MAX_BYTES:
+            for cached in list(self._fields.values())[: -1 if coming else -2]:
+                cached.field.release()
 
     def clear(self) -> None:
         """Let go of everything."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vs_videoinr.networks import cancellation
+from vs_videoinr.networks import bands, cancellation
 from vs_videoinr.networks.base import Network, VideoField
 from vs_videoinr.rendering import accelerator, device_worker, field_cache, planes, transfer
 from vs_videoinr.rendering.field_cache import CachedField, FieldCache
@@ -19,6 +20,8 @@ from vs_videoinr.rendering.host_shutdown import Host
 from vs_videoinr.rendering.motion_compensation import motion_compensate
 from vs_videoinr.rendering.out_of_range import OutOfRange
 from vs_videoinr.rendering.planes import Planes
+
+_logger = logging.getLogger(__name__)
 
 #: Source frames that are kept as they were read: a pair begins with the frame that the one before it ends with.
 MAX_FRAMES = 2
@@ -173,6 +176,8 @@ class Renderer:
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
+        if bands.lower(self._device):
+            _logger.warning("videoinr: %s; going on in smaller parts", self._out_of_memory())
         try:
             self._worker.run(self._make_room)
             self._worker.run(work)
@@ -181,15 +186,19 @@ class Renderer:
                 raise
             remedies = "" if self._device.type == "cpu" else ' or use device="cpu"'
             raise RenderError(
-                f"out of memory on {self._device} for {self.source_size[0]}x{self.source_size[1]} to "
-                f"{self.size[0]}x{self.size[1]}; lower scale, width or height, crop the clip or give it a smaller "
-                f"size first{remedies}"
+                f"{self._out_of_memory()}; lower scale, width or height, crop the clip or give it a smaller size first"
+                f"{remedies}"
             ) from None
+
+    def _out_of_memory(self) -> str:
+        source, size = ("{}x{}".format(*side) for side in (self.source_size, self.size))
+        return f"out of memory on {self._device} for {source} to {size}"
 
     def _make_room(self) -> None:
         """Let go of other pairs' fields, which may be what is in the way."""
         self._cache.clear()
         self._frames.clear()
+        bands.trim()
         accelerator.empty_cache(self._device)
 
     def _check(self) -> None:
@@ -247,6 +256,7 @@ class Renderer:
         before = after = None
         if pair.before is not None:
             before = self._cached((left - 1, left), pair.before, pair.frame0).field.pair_motion
+            self._cache.get(pair.numbers)  # again the one used last
         if pair.after is not None:
             after = self._cached((right, right + 1), pair.frame1, pair.after).field.pair_motion
         self._cache.get(pair.numbers)  # again the one used last

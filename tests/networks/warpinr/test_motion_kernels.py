@@ -109,7 +109,7 @@ def test_threads_and_other_pairs_change_no_bit(monkeypatch: pytest.MonkeyPatch) 
         "refine": lambda of: refine_lucas_kanade(flow[of], frames[of], other[of], 3, 3e-3),
         "smooth": lambda of: smooth_consistent_flow(flow[of]),
         "warp": lambda of: warp(frames[of], flow[of]),
-        "correlate": lambda of: torch.cat(step.correlate_and_match(a[of], b[of]), 1),
+        "correlate": lambda of: torch.cat(step.correlate_and_match(a[of], b[of], step.feature_means(a[of], b[of])), 1),
     }
     for name, work in several.items():
         whole = work(slice(None))
@@ -133,11 +133,11 @@ def test_correlation_and_what_it_suggests(
         maps = [features.contiguous(memory_format=layout) for features in (a, b)]
 
         def both(maps: list[Tensor] = maps) -> Tensor:
-            return torch.cat(step.correlate_and_match(*maps), 1)
+            return torch.cat(step.correlate_and_match(maps[0], maps[1], step.feature_means(maps[0], maps[1])), 1)
 
         torch.testing.assert_close(both(), by_torch(monkeypatch, both), rtol=0, atol=2e-5)
     a[..., 0] = float("nan")
-    assert step.correlate_and_match(a, b)[0].shape == (2, (2 * radius + 1) ** 2, *size)
+    assert step.correlate_and_match(a, b, step.feature_means(a, b))[0].shape == (2, (2 * radius + 1) ** 2, *size)
 
 
 @pytest.mark.parametrize("radius", [1, 3])
@@ -183,5 +183,5 @@ def test_what_is_learned_from_is_torchs() -> None:
         (gradient,) = torch.autograd.grad(work().sum(), flow)
         assert torch.equal(gradient, torch.ones_like(flow)), name
     step = FlowStep(3, 8, 2, coarsest=True)
-    found = step.correlate_and_match(frames, other)[1]
+    found = step.correlate_and_match(frames, other, step.feature_means(frames, other))[1]
     assert torch.autograd.grad(found.square().sum(), step.sharpness)[0].abs() > 0

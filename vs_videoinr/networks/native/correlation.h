@@ -27,11 +27,11 @@ static void sum_features_rows(const void *context, int first, int last, int thre
     }
 }
 
-/* Means of features over a frame, from sums over rows, in the rows behind those. */
+/* Means of features over a frame, from sums over rows. */
 static void mean_features(const Correlate *job) {
     size_t channels = (size_t)job->channels, height = (size_t)job->height;
     for (size_t frame = 0; frame < 2; frame++) {
-        float *means = job->sums + channels * (2 * height + frame);
+        float *means = job->means + channels * frame;
         memset(means, 0, channels * sizeof(float));
         for (size_t row = 0; row < height; row++)
             for (size_t c = 0; c < channels; c++)
@@ -51,7 +51,7 @@ INLINE int pitch_of(int reach) {
 static void normalise_row(const Correlate *job, float *to, float *tile, int row, int reach) {
     int channels = job->channels, width = job->width, pitch = pitch_of(reach), size = channels * pitch;
     const float *from = features_row(job, row);
-    const float *means = job->sums + (size_t)channels * (size_t)(2 * job->height + (row >= job->height));
+    const float *means = job->means + (size_t)channels * (size_t)(row >= job->height);
     float *places = to;
     for (int x = 0; x < width; x += PIXELS, places += size) {
         int some = smaller(PIXELS, width - x);
@@ -210,8 +210,11 @@ static void correlate_rows(const void *context, int first, int last, int thread)
     }
 }
 
-EXPORT void VARIANT(correlate)(const Correlate *job, int threads) {
+EXPORT void VARIANT(correlate_means)(const Correlate *job, int threads) {
     run_rows(sum_features_rows, job, 0, 2 * job->height, BLOCK, threads);
     mean_features(job);
+}
+
+EXPORT void VARIANT(correlate)(const Correlate *job, int threads) {
     run_rows(correlate_rows, job, 0, job->height, rows_at_a_time(job->height, threads), threads);
 }

@@ -24,7 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERNELS_VERSION 2
+#define KERNELS_VERSION 3
 
 #ifdef _WIN32
 #define EXPORT __declspec(dllexport)
@@ -126,6 +126,7 @@ typedef struct Warp {
     float *output;      /* (channels, height, width) */
     Strides from, to;   /* of the image and of the output */
     int32_t height, width, image_height, image_width, channels;
+    int32_t top; /* the row that the flow's and the output's first one is of the whole */
 } Warp;
 
 /* A flow between two frames made exact, step by step; see warpinr/flow_refinement.py. */
@@ -155,7 +156,8 @@ typedef struct Smooth {
 /* Features compared with those around the same place, and the displacement that this suggests. */
 typedef struct Correlate {
     const float *a, *b; /* (height, width, channels) */
-    float *sums;        /* (2 height + 2, channels) */
+    float *sums;        /* (2 height, channels), for correlate_means */
+    float *means;       /* (2, channels): of the whole of both frames, of which a and b may be a band of rows */
     float *correlation; /* (height, width, (2 radius + 1)^2) */
     float *found;       /* (height, width, 2) */
     float *scratch;     /* scratch_floats for each thread */

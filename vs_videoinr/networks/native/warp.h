@@ -37,7 +37,7 @@ static void warp_rows(const void *context, int first, int last, int thread) {
             const float *flow = job->flow + (size_t)line * (size_t)width + start;
             for (int i = 0; i < some; i++) {
                 x[i] = (float)(start + i) + flow[i];
-                y[i] = (float)line + flow[plane + (size_t)i];
+                y[i] = (float)(job->top + line) + flow[plane + (size_t)i];
             }
             for (int i = 0; i < CHUNK; i += LANES) {
                 Lanes rest_x, rest_y;

@@ -37,17 +37,22 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width, h, w) → the same."""
-        result: Tensor = x + self.conv2(F.relu(self.conv1(x)))
+        result: Tensor = x + self.conv2(F.relu(self.conv1(x), inplace=True))
         return result
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     """Extend an image (B, C, h, w) to whole `multiple`s, to the right and below, by its border."""
     for axis in (3, 2):
-        missing = -image.shape[axis] % multiple
-        if missing:  # by `cat`, which takes a fraction of the time of `F.pad`
-            border = image.narrow(axis, image.shape[axis] - 1, 1)
-            shape = list(border.shape)
-            shape[axis] = missing
-            image = torch.cat((image, border.expand(shape)), axis)
+        image = extend(image, axis, -image.shape[axis] % multiple)
     return image
+
+
+def extend(image: Tensor, axis: int, count: int) -> Tensor:
+    """Extend an image (B, C, h, w) by `count` times its last row (`axis` 2) or column (3)."""
+    if count == 0:
+        return image
+    border = image.narrow(axis, image.shape[axis] - 1, 1)
+    shape = list(border.shape)
+    shape[axis] = count
+    return torch.cat((image, border.expand(shape)), axis)  # takes a fraction of the time of `F.pad`

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vs_videoinr.networks import bands
 from vs_videoinr.networks.base import VideoField, checked_query
 from vs_videoinr.networks.warp_blend import SampledFrame, enlarge_flow, is_large, sampled_frame, warp_and_blend
 from vs_videoinr.networks.warpinr.fusion import accelerations, flows_at
@@ -61,6 +62,7 @@ class WarpField(VideoField):
         check()
         frame1 = self._enlarged(1, size)
         flow, own = self._flows_at(t), self._motion.frame0.shape
+        bands.trim_after(frame0.picture)
         return warp_and_blend(frame0, frame1, flow, t, large=is_large(size, (own[-2], own[-1])), check=check)
 
     def motion(self, t: float, size: tuple[int, int], *, check: Check | None = None) -> Tensor:
@@ -96,6 +98,10 @@ class WarpField(VideoField):
         after = [] if later is None else [Neighbour.after(later)]
         before = [] if earlier is None else [Neighbour.before(earlier)]
         return self._network.enlarge(frame, after + before, self._motion.static.blank.chunk(2)[number], size)
+
+    def release(self) -> None:
+        """See `VideoField.release`."""
+        self._motion.enlarged.clear()
 
     def nbytes(self) -> int:
         """See `VideoField.nbytes`."""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vs_videoinr.networks import kernels
+from vs_videoinr.networks import bands, kernels
 from vs_videoinr.networks.sampling import warp
 from vs_videoinr.networks.warpinr.blocks import (
     FLOW,
@@ -21,11 +21,23 @@ from vs_videoinr.networks.warpinr.blocks import (
     LEAKY_SLOPE,
     RGB,
     ResidualBlock,
+    extend,
     init_near_zero,
     pad_to_multiple,
 )
 
+#: Of both frames of pairs, side by side: tensors that make (2B, C, h, w) together.
+Features = Sequence[Tensor]
+
 PRODUCTS_AT_A_TIME = 1 << 25  # of features, on a GPU: 128 MB
+
+#: Rows around those that are made of features: of a level with its block, and at half size one more, for what the first
+#: stage makes of squares, or for the first row of a band, which has none above it at full size.
+FULL_SIZE_REACH, HALF_SIZE_REACH = 3, 4
+
+#: Rows around those that a `FlowStep` makes: one of each layer.
+STEP_REACH = 4
+
 CORRELATION_SHARPNESS = 20.0  # of the soft maximum over correlations, before training
 
 
@@ -34,22 +46,30 @@ def upsample_flow(flow: Tensor) -> Tensor:
     return F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=False) * 2
 
 
-def _upsample(state: Tensor) -> Tensor:
-    return F.interpolate(state, scale_factor=2, mode="bilinear", align_corners=False)
-
-
 def other_frame(both: Tensor) -> Tensor:
     """For each frame of a batch of both frames, (2B, …), the one that it is paired with."""
     return both.roll(both.shape[0] // 2, 0)
 
 
-def correlate(a: Tensor, b: Tensor, radius: int) -> Tensor:
+def upsample_rows(maps: Tensor, top: int, bottom: int) -> Tensor:
+    """Return rows from `top` to `bottom` of maps (B, C, h, w) at twice the resolution, bilinear."""
+    above, below = max(top // 2 - 1, 0), min(bottom // 2 + 1, maps.shape[-2])
+    fine = F.interpolate(maps[..., above:below, :], scale_factor=2, mode="bilinear", align_corners=False)
+    return fine[..., top - 2 * above : bottom - 2 * above, :]
+
+
+def _warped(maps: Tensor, flow: Tensor | None, top: int, bottom: int) -> Tensor:
+    """Rows from `top` to `bottom` of maps (B, C, h, w), fetched from where a flow leads if there is one."""
+    return maps[..., top:bottom, :] if flow is None else warp(maps, flow[..., top:bottom, :], top=top)
+
+
+def correlate(a: Tensor, b: Tensor, means: Tensor, radius: int) -> Tensor:
     """Cosine of every feature of `a` with the (2·radius+1)² features of `b` around the same place.
 
-    What all features of a frame have in common tells places apart no better than nothing would, and is taken off.
+    What all features of a frame have in common, their `means`, tells places apart no better than nothing would, and is
+    taken off.
     """
-    both = torch.cat((a, b)).float()
-    a, b = F.normalize(both - both.mean((2, 3), keepdim=True), dim=1).chunk(2)
+    a, b = F.normalize(torch.cat((a, b)).float() - means, dim=1).chunk(2)
     b = F.pad(b, (radius,) * 4)
     return products_by_place(a, b, radius) if a.device.type == "cpu" else products_by_row(a, b, radius)
 
@@ -93,11 +113,11 @@ class Pyramid(nn.Module):
 
     def __init__(self, widths: Sequence[int], full_size: bool) -> None:
         super().__init__()
-        self.full_size = full_size
+        self.has_full_size = full_size
         channels = (RGB if full_size else RGB * 4, *widths)
-        at_full_rate = 1 if full_size else 2  # stages that leave the size as it is
+        same_size = 1 if full_size else 2  # stages that leave the size as it is
         self.reduce = nn.ModuleList(
-            nn.Conv2d(channels[level], width, 3, stride=1 if level < at_full_rate else 2, padding=1)
+            nn.Conv2d(channels[level], width, 3, stride=1 if level < same_size else 2, padding=1)
             for level, width in enumerate(widths)
         )
         self.block = nn.ModuleList(
@@ -105,21 +125,57 @@ class Pyramid(nn.Module):
         )
 
     def forward(self, frame: Tensor) -> list[Tensor]:
-        """(B, 3, h, w) → features of every level; without full size, the first two are of half size.
-
-        They are of a frame that is extended to a whole multiple of the coarsest level's pixels. At full size nothing
-        is: a line along the border would look like a bar.
-        """
-        multiple = 1 << len(self.reduce) - 1
-        if not self.full_size:
-            frame = F.pixel_unshuffle(pad_to_multiple(frame, multiple), 2).contiguous(memory_format=torch.channels_last)
-        levels = []
-        for level, (reduce, block) in enumerate(zip(self.reduce, self.block, strict=True)):
-            frame = block(F.leaky_relu(reduce(frame), LEAKY_SLOPE))
-            levels.append(frame)
-            if level == 0 and self.full_size:
-                frame = pad_to_multiple(frame, multiple)
+        """(B, 3, h, w) → features of every level, full size first; the others as `from_half_size` returns them."""
+        levels = [self.full_size(frame)]
+        below = pad_to_multiple(levels[0], 1 << len(self.reduce) - 1)
+        for level in range(1, len(self.reduce)):
+            below = self._stage(level, below)
+            levels.append(below)
         return levels
+
+    def full_size(self, frame: Tensor) -> Tensor:
+        """(B, 3, h, w) → features at full size. Nothing is extended: a line along the border would look like a bar."""
+        return self._stage(0, frame)
+
+    def from_half_size(self, frame: Tensor) -> list[Tensor]:
+        """(B, 3, h, w) → features of every level but full size, whose are let go of band by band.
+
+        They are of a frame that is extended to a whole multiple of the coarsest level's pixels.
+        """
+        height, width = (-(-side >> len(self.reduce) - 1) << len(self.reduce) - 2 for side in frame.shape[-2:])
+        row_bytes = 4 * len(frame) * width * self._numbers_at_half_size()
+        rows = bands.bands(height, row_bytes, frame.device, HALF_SIZE_REACH)
+        levels = [*bands.in_bands(lambda top, bottom: (self._half_size(frame, top, bottom),), rows)]
+        for level in range(2, len(self.reduce)):
+            levels.append(self._stage(level, levels[-1]))
+        return levels
+
+    def _stage(self, level: int, below: Tensor) -> Tensor:
+        features: Tensor = self.block[level](F.leaky_relu(self.reduce[level](below), LEAKY_SLOPE, inplace=True))
+        return features
+
+    def _numbers_at_half_size(self) -> int:
+        """Numbers that a place at half size takes while its features are made."""
+        first, half = (len(next(reduce.parameters())) for reduce in self.reduce[:2])
+        places = 4 if self.has_full_size else 1  # of the first stage
+        return max(places * 3 * first, places * first + 3 * half)
+
+    def _half_size(self, frame: Tensor, top: int, bottom: int) -> Tensor:
+        """Features at half size, rows from `top` to `bottom`."""
+        height, multiple = frame.shape[-2], 1 << len(self.reduce) - 1
+        whole = -(-height // multiple) * multiple // 2
+        first, end = max(top - HALF_SIZE_REACH, 0), min(bottom + HALF_SIZE_REACH, whole)
+        start, stop = min(2 * first, height - 1), min(2 * end, height)
+        if self.has_full_size:
+            above, below = max(start - FULL_SIZE_REACH, 0), min(stop + FULL_SIZE_REACH, height)
+            rows = self.full_size(frame[..., above:below, :])[..., start - above : stop - above, :]
+        else:
+            rows = frame[..., start:stop, :]
+        rows = extend(extend(rows, 3, -rows.shape[3] % multiple), 2, 2 * (end - first) - rows.shape[2])
+        if not self.has_full_size:
+            squares = F.pixel_unshuffle(rows, 2).contiguous(memory_format=torch.channels_last)
+            rows = self._stage(0, squares)
+        return self._stage(1, rows)[..., top - first : bottom - first, :]
 
 
 class FlowStep(nn.Module):
@@ -147,22 +203,41 @@ class FlowStep(nn.Module):
         offsets = _offsets(self.radius, correlation.device).expand(len(chance), -1, -1)
         return torch.bmm(offsets, chance.flatten(2)).view(-1, FLOW, *correlation.shape[2:])
 
-    def correlate_and_match(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    def _kernel(self, a: Tensor, b: Tensor) -> kernels.Kernels | None:
+        kernel = kernels.kernels_for(a, b, self.sharpness)
+        return kernel if self.radius <= kernels.MAX_CORRELATION_RADIUS else None
+
+    def feature_means(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return what `correlate_and_match` takes off the features of two frames, (2B, C, 1, 1)."""
+        kernel = self._kernel(a, b)
+        if kernel is None:
+            return torch.cat((a, b)).float().mean((2, 3), keepdim=True)
+        batch, channels, height, width = a.shape
+        a, b = (features.permute(0, 2, 3, 1).contiguous() for features in (a, b))
+        sums, means = a.new_empty(2 * height, channels), a.new_empty(batch, 2, channels)
+        job = kernels.Correlate(sums=sums.data_ptr(), height=height, width=width, channels=channels)
+        scratch = kernel.scratch_for(job)
+        for item in range(batch):
+            job.a, job.b, job.means = a[item].data_ptr(), b[item].data_ptr(), means[item].data_ptr()
+            kernel.work("correlate_means", job, scratch)
+        return means.transpose(0, 1).reshape(2 * batch, channels, 1, 1)
+
+    def correlate_and_match(self, a: Tensor, b: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
         """Return the correlation of two frames' features (B, C, h, w), and what `match` makes of it.
 
-        Both by a kernel (native/correlation.h), where there is one that can.
+        Both by a kernel (native/correlation.h), where there is one that can. The features may be a band of rows;
+        `means` are of the whole, see `feature_means`.
         """
-        kernel = kernels.kernels_for(a, b, self.sharpness)
-        if kernel is None or self.radius > kernels.MAX_CORRELATION_RADIUS:
-            correlation = correlate(a, b, self.radius)
+        kernel = self._kernel(a, b)
+        if kernel is None:
+            correlation = correlate(a, b, means, self.radius)
             return correlation, self.match(correlation)
         batch, channels, height, width = a.shape
         a, b = (features.permute(0, 2, 3, 1).contiguous() for features in (a, b))
-        sums = a.new_empty(2 * height + 2, channels)
+        means = means.view(2, batch, channels).transpose(0, 1).contiguous()
         correlation = a.new_empty(batch, height, width, (2 * self.radius + 1) ** 2)
         found = a.new_empty(batch, height, width, FLOW)
         job = kernels.Correlate(
-            sums=sums.data_ptr(),
             height=height,
             width=width,
             stride=kernels.row_stride(width),
@@ -172,31 +247,107 @@ class FlowStep(nn.Module):
         )
         scratch = kernel.scratch_for(job)
         for item in range(batch):
-            job.a, job.b = a[item].data_ptr(), b[item].data_ptr()
+            job.a, job.b, job.means = a[item].data_ptr(), b[item].data_ptr(), means[item].data_ptr()
             job.correlation, job.found = correlation[item].data_ptr(), found[item].data_ptr()
             kernel.work("correlate", job, scratch)
         return correlation.permute(0, 3, 1, 2), found.permute(0, 3, 1, 2)
 
-    def forward(self, a: Tensor, b: Tensor, flow: Tensor | None, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Both frames' features, flow and state so far (None at the coarsest level) → flow and state of this level."""
-        if flow is None or hidden is None:
-            parts = [a, b]
-        else:
-            b = warp(b, flow)
-            parts = [a, b, (flow / FLOW_SCALE_PX).to(a.dtype), hidden]
-        found = None
+    def forward(self, features: Features, flow: Tensor | None, hidden: Tensor | None) -> tuple[Tensor, ...]:
+        """Return flow and state of this level, (2B, …); where the state is of no use any more, flow alone.
+
+        Args:
+            features: Of both frames.
+            flow: So far, of this size; None at the coarsest level.
+            hidden: State so far, of this size or half of it; None at the coarsest level.
+        """
+        batch, (height, width) = sum(map(len, features)), features[0].shape[-2:]
+        row_bytes = features[0].element_size() * width * self._numbers()
+        if self.training or batch * height * row_bytes <= bands.budget(features[0].device):
+            both = features[0] if len(features) == 1 else torch.cat(list(features))
+            return self._step(both, other_frame(both), flow, hidden, [(0, height)])
+        rows = bands.bands(height, row_bytes, features[0].device, STEP_REACH)
+        frames = [frame for part in features for frame in part.chunk(len(part))]
+        wholes: list[Tensor] = []
+        for item, frame in enumerate(frames):
+            own_flow, own_hidden = (None if maps is None else maps[item : item + 1] for maps in (flow, hidden))
+            parts = self._step(frame, frames[item - batch // 2], own_flow, own_hidden, rows)
+            wholes = wholes or [bands.empty_like(part, batch, height) for part in parts]
+            for whole, part in zip(wholes, parts, strict=True):
+                whole[item] = part[0]
+        return tuple(wholes)
+
+    def _numbers(self) -> int:
+        """Numbers that a place takes while it is worked on: all that is known of it twice, and of two layers."""
+        return 2 * (self.conv1.in_channels + self.conv1.out_channels)
+
+    def _step(
+        self, a: Tensor, b: Tensor, flow: Tensor | None, hidden: Tensor | None, rows: list[tuple[int, int]]
+    ) -> tuple[Tensor, ...]:
+        """The same in bands of `rows`, by the features of each frame and those of the one that it is paired with."""
+        means: Tensor | None = None
         if self.radius:
-            correlation, found = self.correlate_and_match(a, b)
-            parts += [correlation.to(a.dtype), (found / self.radius).to(a.dtype)]
-        if a.device.type == "cpu":  # in one layout, or their concatenation and all that follows is slow
-            parts = [part.contiguous(memory_format=torch.channels_last) for part in parts]
-        x = F.leaky_relu(self.conv1(torch.cat(parts, 1)), LEAKY_SLOPE)
-        x = F.leaky_relu(self.conv2(x), LEAKY_SLOPE)
-        state = F.leaky_relu(self.conv3(x), LEAKY_SLOPE)
+            height = a.shape[-2]
+            for top, bottom in rows:
+                mean = self.feature_means(a[..., top:bottom, :], _warped(b, flow, top, bottom))
+                if len(rows) > 1:
+                    mean = mean * ((bottom - top) / height)
+                means = mean if means is None else means + mean
+        return bands.in_bands(lambda top, bottom: self._band(a, b, means, flow, hidden, top, bottom), rows)
+
+    def _band(
+        self,
+        a: Tensor,
+        b: Tensor,
+        means: Tensor | None,
+        flow: Tensor | None,
+        hidden: Tensor | None,
+        top: int,
+        bottom: int,
+    ) -> tuple[Tensor, ...]:
+        above, below = max(top - STEP_REACH, 0), min(bottom + STEP_REACH, a.shape[-2])
+        x, found = self._inputs(a, b, means, flow, hidden, above, below)
+        x = F.leaky_relu(self.conv1(x), LEAKY_SLOPE, inplace=True)
+        x = F.leaky_relu(self.conv2(x), LEAKY_SLOPE, inplace=True)
+        state = F.leaky_relu(self.conv3(x), LEAKY_SLOPE, inplace=True)
         update = self.flow(state).float()
         if found is not None and not self.refines:
             update = update + found
-        return (update if flow is None else flow + update), state
+        if flow is not None:
+            update = flow[..., above:below, :] + update
+        rows = slice(top - above, bottom - above)
+        return (update[..., rows, :],) if self.refines else (update[..., rows, :], state[..., rows, :])
+
+    def _inputs(
+        self,
+        a: Tensor,
+        b: Tensor,
+        means: Tensor | None,
+        flow: Tensor | None,
+        hidden: Tensor | None,
+        top: int,
+        bottom: int,
+    ) -> tuple[Tensor, Tensor | None]:
+        """All that is known of rows from `top` to `bottom` side by side, and what correlation would choose.
+
+        By itself, so that its parts are let go of before the layers take as much.
+        """
+        height, found = a.shape[-2], None
+        above, below = max(top - self.radius, 0), min(bottom + self.radius, height)
+        b = _warped(b, flow, above, below)
+        parts = [a[..., top:bottom, :], b[..., top - above : bottom - above, :]]
+        if flow is not None and hidden is not None:
+            whole = hidden.shape[-2] == height
+            parts.append((flow[..., top:bottom, :] / FLOW_SCALE_PX).to(a.dtype))
+            parts.append(hidden[..., top:bottom, :] if whole else upsample_rows(hidden, top, bottom))
+        if means is not None:
+            correlation, found = (
+                maps[..., top - above : bottom - above, :]
+                for maps in self.correlate_and_match(a[..., above:below, :], b, means)
+            )
+            parts += [correlation.to(a.dtype), (found / self.radius).to(a.dtype)]
+        if a.device.type == "cpu":  # in one layout, or their concatenation and all that follows is slow
+            parts = [part.contiguous(memory_format=torch.channels_last) for part in parts]
+        return torch.cat(parts, 1), found
 
 
 class FlowEstimator(nn.Module):
@@ -216,7 +367,7 @@ class FlowEstimator(nn.Module):
         )
         self.refine = FlowStep(widths[1], hidden, radius, coarsest=False, refines=True)
 
-    def forward(self, levels: list[Tensor], refine: bool = True) -> list[Tensor]:
+    def forward(self, levels: Sequence[Features], refine: bool = True) -> list[Tensor]:
         """Return the flows between two frames, coarsest first, down to 1/2 size; without `refine` the last is rough.
 
         In both directions, (2B, 2, …), as features of both frames are given, from 1/2 size on.
@@ -224,23 +375,21 @@ class FlowEstimator(nn.Module):
         flows, state = self._run_steps(levels)
         flow = flows[-1]
         if self.finest > 1:
-            flow, state = upsample_flow(flow), _upsample(state)
+            flow = upsample_flow(flow)
         if refine:
-            flow = self.refine(levels[0], other_frame(levels[0]), flow, state)[0]
+            (flow,) = self.refine(levels[0], flow, state)
         return [*flows, flow]
 
-    def half_size_state(self, levels: list[Tensor]) -> Tensor:
+    def half_size_state(self, levels: Sequence[Features]) -> Tensor:
         """Return the state that has led to the flow at 1/2 size, (2B, hidden, …), where there is a step."""
         return self._run_steps(levels)[1]
 
-    def _run_steps(self, levels: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+    def _run_steps(self, levels: Sequence[Features]) -> tuple[list[Tensor], Tensor]:
         flows: list[Tensor] = []
         flow: Tensor | None = None
         state: Tensor | None = None
         for features, step in zip(reversed(levels[self.finest - 1 :]), self.steps, strict=True):
-            if flow is not None and state is not None:
-                flow, state = upsample_flow(flow), _upsample(state)
-            flow, state = step(features, other_frame(features), flow, state)
+            flow, state = step(features, None if flow is None else upsample_flow(flow), state)
             flows.append(flow)
         assert state is not None
         return flows, state

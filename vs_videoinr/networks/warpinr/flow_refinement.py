@@ -144,15 +144,15 @@ def _refine_by_kernel(
 ) -> Tensor:
     height, width = flow.shape[-2:]
     stride = kernels.row_stride(width)
-    a, b = kernel.packed(a), kernel.packed(b)
     planes = flow.new_empty(kernels.LUCAS_KANADE_PLANES, height, stride)
     job = kernels.LucasKanade(
         planes=planes.data_ptr(), height=height, width=width, stride=stride, radius=radius, damping=damping
     )
     scratch = kernel.scratch_for(job)
     result = torch.empty_like(flow, memory_format=torch.contiguous_format)
-    for one, into, frame_a, frame_b in zip(flow, result, a, b, strict=True):
-        job.a, job.b = frame_a.data_ptr(), frame_b.data_ptr()
+    for item, (one, into) in enumerate(zip(flow, result, strict=True)):
+        packed = [kernel.packed(frames[item : item + 1]) for frames in (a, b)]  # of one direction at a time
+        job.a, job.b = (frame.data_ptr() for frame in packed)
         planes[:2, :, width:] = 0
         planes[:2, :, :width] = one
         kernel.work("lucas_kanade_start", job, scratch)

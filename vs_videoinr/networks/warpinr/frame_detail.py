@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vs_videoinr.networks.sampling import pixel_grid, sample_nearest, warp
+from vs_videoinr.networks import bands
+from vs_videoinr.networks.sampling import nearest_pixel, pixel_grid, pixels_at, warp
 from vs_videoinr.networks.warpinr.blocks import COLOUR_GAIN, FLOW, LEAKY_SLOPE, RGB, ResidualBlock, init_near_zero
 from vs_videoinr.networks.warpinr.neighbours import Neighbour
 from vs_videoinr.networks.warpinr.residual_detail import DETAIL_SCALE
@@ -23,6 +24,9 @@ ROUND_TRIP_LIMIT_PX = 4.0
 
 #: Products of powers of x and y that `_phase_terms` returns.
 PHASE_TERMS = 8
+
+#: Rows around those whose features are made, with what neighbours add to them.
+GATHERED_REACH = 2
 
 #: What is known of a neighbour beside its features: error and its size, phase, round trip and its length.
 CLUES = 2 * RGB + FLOW + FLOW + 1
@@ -63,35 +67,97 @@ class FrameDetail(nn.Module):
         self.out = nn.Conv2d(width, RGB * DETAIL_SCALE**2, 3, padding=1)
         init_near_zero(self.out)
 
-    def forward(self, frame: Tensor, neighbours: list[Neighbour]) -> Tensor:
+    @property
+    def reach(self) -> int:
+        """Rows around those that are made of which detail is made: one of each layer."""
+        return GATHERED_REACH + 2 * len(self.trunk) + 1
+
+    @property
+    def numbers(self) -> int:
+        """Numbers that a pixel takes while its detail is made: in a block; and detail itself, before and after."""
+        return 4 * self.own.out_channels + 2 * self.out.out_channels
+
+    def forward(self, frame: Tensor, neighbours: list[Neighbour], rows: tuple[int, int] | None = None) -> Tensor:
         """Return what a frame (B, 3, h, w) has in addition to its bicubic enlargement.
 
         Neighbours are nothing but added up: their order does not matter, and one that is not informative tells nothing.
 
+        Args:
+            frame: The frame.
+            neighbours: The frames next to it.
+            rows: From and to, of the frame, of which detail is made; all of them if there are none.
+
         Returns:
-            float32 (B, 3, DETAIL_SCALE·h, DETAIL_SCALE·w).
+            float32 (B, 3, DETAIL_SCALE·h, DETAIL_SCALE·w), of the rows.
         """
-        own = F.leaky_relu(self.own(self._features(frame)), LEAKY_SLOPE)
-        compared = self.compared(own)
-        x = own
+        height = frame.shape[-2]
+        top, bottom = rows or (0, height)
+        above, below = max(top - self.reach, 0), min(bottom + self.reach, height)
+        detail = self.out(self.trunk(self._gathered_in_bands(frame, neighbours, above, below)))
+        return F.pixel_shuffle(detail[..., top - above : bottom - above, :].float(), DETAIL_SCALE)
+
+    def _gathered_in_bands(self, frame: Tensor, neighbours: list[Neighbour], top: int, bottom: int) -> Tensor:
+        """Features of rows from `top` to `bottom`, with what neighbours add to them: (B, width, bottom - top, w)."""
+        numbers = 7 * self.own.out_channels + 2 * self.neighbour.in_channels
+        row_bytes = frame.element_size() * len(frame) * frame.shape[-1] * numbers
+        rows = [(0, bottom - top)]
+        if not self.training:
+            rows = bands.bands(bottom - top, row_bytes, frame.device, GATHERED_REACH)
+        (gathered,) = bands.in_bands(
+            lambda first, last: (self._gathered(frame, neighbours, top + first, top + last),), rows
+        )
+        return gathered
+
+    def _gathered(self, frame: Tensor, neighbours: list[Neighbour], top: int, bottom: int) -> Tensor:
+        above, below = max(top - GATHERED_REACH, 0), min(bottom + GATHERED_REACH, frame.shape[-2])
+        x = F.leaky_relu(self.own(self._features(frame, above, below)), LEAKY_SLOPE, inplace=True)
+        compared = self.compared(x)
         for one in neighbours:
-            x = x + self._seen(frame, compared, one)
-        return F.pixel_shuffle(self.out(self.trunk(x)).float(), DETAIL_SCALE)
+            x = x + self._seen(frame, compared, one, above, below)
+        return x[..., top - above : bottom - above, :]
 
-    def _features(self, frame: Tensor) -> Tensor:
-        frame = (frame - 0.5).contiguous(memory_format=torch.channels_last)
-        return F.leaky_relu(self.first(frame), LEAKY_SLOPE)
+    def _features(self, frame: Tensor, top: int, bottom: int) -> Tensor:
+        """Features of rows from `top` to `bottom`; but for the frame's own, the outermost know nothing beyond."""
+        band = (frame[..., top:bottom, :] - 0.5).contiguous(memory_format=torch.channels_last)
+        return F.leaky_relu(self.first(band), LEAKY_SLOPE, inplace=True)
 
-    def _seen(self, frame: Tensor, compared: Tensor, neighbour: Neighbour) -> Tensor:
-        """What a neighbour adds to a frame's features, (B, width, h, w)."""
-        height, width = frame.shape[-2:]
-        flow = neighbour.flow_to
-        features, phase = sample_nearest(self._features(neighbour.frame), pixel_grid(height, width, flow) + flow)
+    def _seen(self, frame: Tensor, compared: Tensor, neighbour: Neighbour, top: int, bottom: int) -> Tensor:
+        """What a neighbour adds to the features of rows from `top` to `bottom`, (B, width, bottom - top, w)."""
+        rows = slice(top, bottom)
+        seen = self.neighbour(self._clues(frame, neighbour, top, bottom)) + compared
+        return F.leaky_relu(seen, LEAKY_SLOPE, inplace=True) * neighbour.informative[..., rows, :].to(seen.dtype)
+
+    def _clues(self, frame: Tensor, neighbour: Neighbour, top: int, bottom: int) -> Tensor:
+        """All that is known of a neighbour, side by side."""
+        rows, width = slice(top, bottom), frame.shape[-1]
+        flow = neighbour.flow_to[..., rows, :]
+        pixel, phase = nearest_pixel(pixel_grid(bottom - top, width, flow, top) + flow, (frame.shape[-2], width))
         phase = phase * 2
-        error = (warp(neighbour.frame, flow, "bicubic") - frame).float() * COLOUR_GAIN
-        round_trip = (flow + warp(neighbour.flow_from, flow)).clamp(-ROUND_TRIP_LIMIT_PX, ROUND_TRIP_LIMIT_PX)
+        error = (warp(neighbour.frame, flow, "bicubic", top) - frame[..., rows, :]).float() * COLOUR_GAIN
+        round_trip = flow + warp(neighbour.flow_from, flow, top=top)
+        round_trip = round_trip.clamp(-ROUND_TRIP_LIMIT_PX, ROUND_TRIP_LIMIT_PX)
         lost = (round_trip.square().sum(1, keepdim=True) + 1e-12).sqrt()  # of nothing, too, there is a gradient
         clues = torch.cat((error, error.abs(), phase, round_trip, lost), 1)
+        features = self._features_at(neighbour.frame, pixel)
         weighted = features * self.phase(_phase_terms(phase).to(features.dtype))
-        seen = self.neighbour(torch.cat((features, weighted, clues.to(features.dtype)), 1)) + compared
-        return F.leaky_relu(seen, LEAKY_SLOPE) * neighbour.informative.to(seen.dtype)
+        return torch.cat((features, weighted, clues.to(features.dtype)), 1)
+
+    def _features_at(self, frame: Tensor, pixel: Tensor) -> Tensor:
+        """Features (B, width, H, w) of pixels (B, 2, H, w) of a frame (B, 3, h, w), made of no more rows than needed.
+
+        That are those of a band and a few around them, unless it moves wildly: then those of one band at a time.
+        """
+        height, count = frame.shape[-2], pixel.shape[-2]
+        if count == height:  # or a GPU would be waited for
+            return pixels_at(self._features(frame, 0, height), pixel)
+        x, y = pixel.chunk(2, 1)
+        lowest, highest = (int(row) for row in y.aminmax())
+        found: Tensor | None = None
+        for first in range(lowest, highest + 1, 2 * count):
+            last = min(first + 2 * count, highest + 1)
+            above, below = max(first - 1, 0), min(last + 1, height)
+            place = torch.cat((x, (y - above).clamp(first - above, last - 1 - above)), 1)
+            part = pixels_at(self._features(frame, above, below), place)
+            found = part if found is None else torch.where(y >= first, part, found)
+        assert found is not None
+        return found

@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vs_videoinr.networks import bands
 from vs_videoinr.networks.fused import fused
 from vs_videoinr.networks.sampling import warp
+from vs_videoinr.networks.warpinr.blocks import FLOW
 from vs_videoinr.networks.warpinr.pair_motion import PairMotion
 from vs_videoinr.networks.warpinr.static_regions import static_mask
 
+NUMBERS = 40  # that a pixel takes while its flows are found
 ITERATIONS = 3  # of the search for the source pixel that has come to a place
 
 
@@ -43,24 +46,35 @@ def _flows_by_torch(
     flow01: Tensor, flow10: Tensor, acceleration: Tensor | None, reach: Tensor, t: float, iterations: int
 ) -> Tensor:
     """The kernel's twin."""
-    # What either frame shows is one half of a batch: a GPU takes as long to begin the work as to do it.
-    halves = 2, *flow01.shape
     motion = torch.cat((flow01, -flow10))
-    to_frame = torch.linspace(-t, 1 - t, 2, device=motion.device).view(2, 1, 1, 1, 1)
     bend = None if acceleration is None else acceleration * (t * (1 - t) / 4)
+    batch, _, height, width = flow01.shape
+    rows = bands.bands(height, 4 * batch * width * NUMBERS, motion.device)
+    (flows,) = bands.in_bands(lambda *band: (_flows_of_rows(reach, motion, bend, t, iterations, band),), rows)
+    return flows
+
+
+def _flows_of_rows(
+    reach: Tensor, motion: Tensor, bend: Tensor | None, t: float, iterations: int, rows: tuple[int, int]
+) -> Tensor:
+    top, bottom = rows
+    reach = reach[..., top:bottom, :]
+    # What either frame shows is one half of a batch: a GPU takes as long to begin the work as to do it.
+    first, second = motion[..., top:bottom, :].view(2, -1, FLOW, bottom - top, motion.shape[-1])
+    halves = 2, *first.shape
+    to_frame = torch.linspace(-t, 1 - t, 2, device=motion.device).view(2, 1, 1, 1, 1)
 
     def position(offset: Tensor | None, v: Tensor) -> Tensor:
         way = v * to_frame if offset is None else torch.addcmul(offset, v, to_frame)
         return way.flatten(0, 1)
 
     def offset_at(position: Tensor) -> Tensor | None:
-        return None if bend is None else warp(bend, position).view(halves).sum(0)
+        return None if bend is None else warp(bend, position, top=top).view(halves).sum(0)
 
-    first, second = motion.view(halves)
     v = torch.lerp(first, second, t).expand(halves)
     offset = offset_at(position(None, v))
     for _ in range(iterations):
-        v = warp(motion, position(offset, v)).view(halves)
+        v = warp(motion, position(offset, v), top=top).view(halves)
         offset = offset_at(position(offset, v))
     static = static_mask(torch.cat((reach, reach)), v.flatten(0, 1)).view(2, *reach.shape)
     if offset is not None:

@@ -37,6 +37,10 @@ class Neighbour:
         frame = pair.exposure.reversed().like_first(pair.frame0)
         return cls(frame, pair.flow10, pair.flow01, pair.informative)
 
+    def crop(self, rows: slice, columns: slice) -> Neighbour:
+        """Return a part of it; what motion leads to beyond is its border."""
+        return Neighbour(*(maps[..., rows, columns] for maps in vars(self).values()))
+
     def transform(self, number: int) -> Neighbour:
         """Return the same where all frames are transformed; see `self_ensemble`."""
         return Neighbour(

@@ -42,7 +42,8 @@ class PairMotion:
         flow10: From frame 1 to frame 0.
         exposure: How both are brought to the same exposure.
         static: Where nothing moves.
-        features1: Of frame 1, from half size on, until a pair that begins with it takes them; one entry or none.
+        features1: Of frame 1, from half size on, until a pair that begins with it takes them; one entry or none, as for
+            large frames.
         enlarged: Frames 0 and 1, by number, as they were asked for last. A frame between two pairs is kept by the later
             one, so that both have it from there.
     """

@@ -97,20 +97,27 @@ def reach_of_colour(frames: Tensor, ignored: Tensor | None = None) -> Tensor:
 
     What is there where `ignored` (B, 1, h, w) is true does not count.
     """
-    both = torch.cat((frames.float(), -frames.float()), 1)
-    return _reach_of_colour(both if ignored is None else both.masked_fill(ignored, -math.inf))
+    frames = frames.float()
+    # One after the other: of large frames, both at once would be much.
+    extremes = torch.cat([_block_maximum(values, ignored) for values in (frames, -frames)], 1)
+    return _reach_of_colour(extremes, frames.shape[-2], frames.shape[-1])
 
 
-def _reach_of_colour(both: Tensor) -> Tensor:
-    """The same, by the frames and what is their negative (B, 6, h, w), -infinity where they do not count."""
-    height, width = both.shape[-2:]
-    extremes, before, around = F.max_pool2d(both, BLOCK_PX, ceil_mode=True), 0, []
+def _reach_of_colour(extremes: Tensor, height: int, width: int) -> Tensor:
+    """The same, by the highest values of each block in frames of `height` and `width`, and in their negative."""
+    before, around = 0, []
     for blocks in (1, 4, MAX_MOTION_PX // BLOCK_PX):
         extremes, before = _square_maximum(extremes, blocks - before), blocks
         around.append(extremes)
     highest, lowest = torch.stack(around).chunk(2, 2)
-    reach = (((highest + lowest).amax(2, keepdim=True) < MAX_BLANK_CONTRAST) * _reaches(both.device)).amax(0)
+    reach = (((highest + lowest).amax(2, keepdim=True) < MAX_BLANK_CONTRAST) * _reaches(extremes.device)).amax(0)
     return F.interpolate(reach, scale_factor=BLOCK_PX, mode="nearest")[..., :height, :width]
+
+
+def _block_maximum(values: Tensor, ignored: Tensor | None = None) -> Tensor:
+    if ignored is not None:
+        values = values.masked_fill(ignored, -math.inf)
+    return F.max_pool2d(values, BLOCK_PX, ceil_mode=True)
 
 
 def one_is_empty(frame0: Tensor, frame1: Tensor, bars: Tensor) -> Tensor:
@@ -150,12 +157,15 @@ class StaticRegions:
         rest, frames = reach_of_rest(frame0, frame1), torch.cat((frame0, frame1))
         if not colour:
             return cls(rest, rest, torch.zeros_like(frames[:, :1], dtype=torch.bool))
-        if frames.device.type == "cpu" and not bars.any():
+        if frames.device.type == "cpu":
             inside = one_colour = reach_of_colour(frames)
+            if bars.any():
+                inside = reach_of_colour(frames, torch.cat((bars, bars)))
         else:  # whether there are any, a GPU would have to be waited for
             both = torch.cat((frames.float(), -frames.float()), 1)
             inside = both.view(2, -1, *both.shape[1:]).masked_fill(bars, -math.inf).flatten(0, 1)
-            one_colour, inside = _reach_of_colour(torch.cat((both, inside))).chunk(2)
+            extremes = _block_maximum(torch.cat((both, inside)))
+            one_colour, inside = _reach_of_colour(extremes, both.shape[-2], both.shape[-1]).chunk(2)
         first, second = inside.chunk(2)
         empty = (torch.maximum(first, second) >= MAX_MOTION_PX) | one_is_empty(frame0, frame1, bars)
         nothing = torch.minimum(first, second).masked_fill(empty, math.inf)

@@ -18,10 +18,11 @@ from vs_videoinr.networks.warpinr.back_projection import BackProjection
 from vs_videoinr.networks.warpinr.blocks import COLOUR_GAIN, FLOW, FLOW_SCALE_PX, LEAKY_SLOPE, PHASE, RGB, ResidualBlock
 from vs_videoinr.networks.warpinr.frame_detail import ROUND_TRIP_LIMIT_PX
 from vs_videoinr.networks.warpinr.neighbours import Neighbour
-from vs_videoinr.networks.warpinr.residual_detail import ResidualDetail
+from vs_videoinr.networks.warpinr.residual_detail import DETAIL_SCALE, ResidualDetail
 from vs_videoinr.networks.warpinr.self_ensemble import TRANSFORMS, transform, transform_back
 
-#: Gives features at full size of both frames of a pair (2B, 3, h, w), and the flow estimator's state at half size.
+#: Gives features at full size of both frames of a pair (2B, 3, h, w), and the flow estimator's state at half size of
+#: the first one.
 Encoder = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -58,38 +59,52 @@ class TrunkDetail(nn.Module):
         self.predict = ResidualDetail(config.width, config.patterns)
         self.backprojection = BackProjection(config.width, config.rounds, config.patterns)
 
-    def forward(self, frame: Tensor, neighbours: list[Neighbour], encode: Encoder) -> Tensor:
+    @property
+    def numbers(self) -> int:
+        """Numbers that a pixel takes while its detail is made: in a block, and detail at every stage of a round."""
+        return 4 * self.config.width + 3 * RGB * DETAIL_SCALE**2
+
+    def forward(
+        self, frame: Tensor, neighbours: list[Neighbour], encode: Encoder, companion: Neighbour | None = None
+    ) -> Tensor:
         """Return what a frame (B, 3, h, w) has in addition to its bicubic enlargement.
 
         Args:
             frame: The frame.
-            neighbours: The frames next to it. The trunk looks at the first one that does not repeat the frame.
+            neighbours: The frames next to it.
             encode: Of pairs of frames, the pyramid and the flow estimator.
+            companion: What the trunk looks at; if there is none, what `companion` says.
 
         Returns:
             float32 (B, 3, DETAIL_SCALE·h, DETAIL_SCALE·w).
         """
+        companion = companion or self.companion(frame, neighbours)
         ways = TRANSFORMS if self.config.self_ensemble and not self.training else 1
         total: Tensor | None = None
         for way in range(ways):
             seen = [one.transform(way) for one in neighbours]
-            detail = transform_back(self._detail(transform(frame, way), seen, encode), way)
+            detail = self._detail(transform(frame, way), seen, encode, companion.transform(way))
+            detail = transform_back(detail, way)
             total = detail if total is None else total + detail
         assert total is not None
         return total / ways
 
-    def _detail(self, frame: Tensor, neighbours: list[Neighbour], encode: Encoder) -> Tensor:
+    def companion(self, frame: Tensor, neighbours: list[Neighbour]) -> Neighbour:
+        """Return the first of a frame's neighbours that does not repeat it, or the frame itself."""
         rest = torch.zeros_like(frame[:, :FLOW])
-        other, flow, back = frame, rest, rest
+        found = Neighbour(frame, rest, rest, torch.zeros_like(frame[:, :1], dtype=torch.bool))
         for one in reversed(neighbours):
             shows = one.informative.any(dim=3, keepdim=True).any(dim=2, keepdim=True)
-            other, flow, back = (
-                torch.where(shows, new, old)
-                for new, old in ((one.frame, other), (one.flow_to, flow), (one.flow_from, back))
-            )
+            both = zip(vars(one).values(), vars(found).values(), strict=True)
+            found = Neighbour(*(torch.where(shows, new, old) for new, old in both))
+        return found
+
+    def _detail(self, frame: Tensor, neighbours: list[Neighbour], encode: Encoder, companion: Neighbour) -> Tensor:
+        other, flow, back = companion.frame, companion.flow_to, companion.flow_from
         features, state = encode(torch.cat((frame, other)).contiguous(memory_format=torch.channels_last))
-        x = self._inputs(frame, other, features.chunk(2), state.chunk(2)[0], flow, back)
-        x = F.leaky_relu(self.fuse(x), LEAKY_SLOPE)
+        x = self._inputs(frame, other, features.chunk(2), state, flow, back)
+        del features
+        x = F.leaky_relu(self.fuse(x), LEAKY_SLOPE, inplace=True)
         maps = x + self.trunk(x)
         return self.backprojection.improve(frame, self.predict(maps), maps, neighbours)
 
