@@ -48,6 +48,28 @@ class Output(NamedTuple):
     uses_neighbours: bool  # `render` wants the frames around a pair as well
 
 
+class DryRun:
+    """What a process that inspects a script learns from its filters: these plan frames, but leave them unrendered.
+
+    Attributes:
+        models: What scripts have asked for: the name or path of a model, or None, and the type of the device.
+    """
+
+    def __init__(self) -> None:
+        self.models: set[tuple[str | None, str]] = set()
+
+
+#: What `start_dry_run` has returned, if it was called.
+_dry_run: DryRun | None = None
+
+
+def start_dry_run() -> DryRun:
+    """Have all filters of this process, from now on, leave the pixels of what they would render as they are."""
+    global _dry_run
+    _dry_run = DryRun()
+    return _dry_run
+
+
 class Filter:
     """One call of Upscale, Query or Flow.
 
@@ -137,6 +159,8 @@ class Filter:
             residual: Y, U and V of the chroma that `frame0` and `frame1` lack, and where that goes which `output`
                 lacks; Y is not looked at.
         """
+        if _dry_run is not None:
+            return
         pair = FramePair(left, right, frame0, frame1, before, after)
         if content == Content.MOTION:
             self._picture.motion(pair, t, output, self._request.flow_view)
@@ -178,6 +202,8 @@ def create(
             f"out of memory on {request.device} for the model; use a smaller model or another device"
         ) from None
     arguments.check_limits(function, source, request, network.limits)
+    if _dry_run is not None:
+        _dry_run.models.add((request.model, request.device.type))
     return Filter(source, request, network)
 
 

@@ -1,0 +1,363 @@
+"""The engine that hands out chunks: all that speaks to Dask Distributed, apart from what runs in a worker.
+
+Dask's scheduler decides which worker makes which chunk, notices when one is gone, and gives its chunk to another. Here
+is only how many chunks it is given at a time, and what becomes of their results.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import secrets
+import socket
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import distributed
+from distributed import Client, Future, LocalCluster, Nanny
+
+from vs_videoinr.jobs import script_info, tools, worker
+from vs_videoinr.jobs.encode import Recipe
+from vs_videoinr.jobs.errors import JobError
+from vs_videoinr.jobs.script_info import ScriptInfo
+
+#: How often a chunk is tried before the job is given up.
+MAX_TRIES = 3
+
+#: Chunks that a worker may fail to make in a row before it gets no more.
+MAX_FAILURES = 3
+
+#: Numbers of threads that the user has set. Dask makes 1 of them, in this process as well.
+_THREADS = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+
+#: Seconds between two looks at what has changed.
+_TICK_SECONDS = 0.5
+
+#: Seconds until somebody who waits is told what for.
+_PATIENCE_SECONDS = 5.0
+
+#: Seconds that a cancelled chunk may take to end its programs.
+_END_SECONDS = 1.0
+
+Say = Callable[[str], None]
+
+# What Dask would tell of is told here in a sentence.
+logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
+
+class Engine:
+    """A connection to a scheduler, its own or one that runs elsewhere, and to workers of this machine.
+
+    Args:
+        address: Of a scheduler that runs; None to have one here.
+        workers: Worker processes to start on this machine.
+        gpus: GPUs of this machine.
+        say: Tells the user something in one line.
+    """
+
+    def __init__(self, address: str | None, workers: int, gpus: int, say: Say) -> None:
+        self._workers, self._gpus, self._say = workers, gpus, say
+        self._own = None if address else LocalCluster(n_workers=0, dashboard_address=_dashboard())
+        self._address = address or self._own.scheduler_address  # type: ignore[union-attr]
+        self._client: Client | None = None
+        self._nannies: list[Nanny] = []
+
+    def inspect(self, script: str, arguments: Mapping[str, str], chunk: int | None) -> ScriptInfo:
+        """Return what `script_info.inspect` finds out on the first worker that is free.
+
+        Raises:
+            JobError: The script fails, or has no output that can be encoded.
+        """
+        client = self._connected()
+        self._wait_for_workers(client)
+        future = client.submit(
+            worker.inspect_script, script, arguments, chunk, resources={worker.RESOURCE: 1}, pure=False
+        )
+        answer = future.result()
+        if "problem" in answer:
+            raise JobError(answer["problem"])
+        return script_info.decode(answer)
+
+    def render(
+        self,
+        info: ScriptInfo,
+        recipe: Recipe,
+        numbers: Sequence[int],
+        progress: Callable[[int, int], None],
+        done: Callable[[int], None],
+    ) -> None:
+        """Have chunks made, in any order, until all of them are.
+
+        Args:
+            info: The script and its chunks.
+            recipe: What they have in common.
+            numbers: The chunks that are missing.
+            progress: Called with a chunk and the number of its frames that are rendered, from another thread.
+            done: Called with each chunk that is done.
+
+        Raises:
+            JobError: A chunk cannot be made.
+        """
+        job = worker.job_message(info, recipe)
+        missing = list(numbers)
+        tries: Counter[int] = Counter()
+
+        def finished(number: int) -> None:
+            missing.remove(number)
+            done(number)
+
+        while missing:
+            client = self._connected()
+            try:
+                _Round(client, job, missing, tries, progress, finished, self._say).run()
+            except (OSError, _SchedulerGoneError):
+                if self._own is not None:
+                    raise JobError("the scheduler of this process has ended") from None
+                self._say(f"the scheduler at {self._address} is gone; waiting for it")
+                self._disconnect()
+
+    def close(self) -> None:
+        """End the workers that were started here, and the scheduler if it was."""
+        self._disconnect()
+        if self._own is not None:
+            self._own.close()
+
+    def _connected(self) -> Client:
+        while self._client is None:
+            with contextlib.suppress(OSError, TimeoutError):
+                self._client = Client(self._address, timeout=3)
+                self._nannies = self._client.sync(start_workers, self._address, self._workers, self._gpus)
+            if self._client is None:
+                self._say(f"there is no scheduler at {self._address} yet; waiting for it (dask scheduler starts one)")
+                time.sleep(_PATIENCE_SECONDS)
+        return self._client
+
+    def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(Exception):  # what is gone already
+                client.sync(stop_workers, self._nannies)
+            with contextlib.suppress(Exception):
+                client.close(timeout=2)
+        self._nannies = []
+
+    def _wait_for_workers(self, client: Client) -> None:
+        start = told = time.monotonic()
+        while not _takers(client):
+            if time.monotonic() - told > _PATIENCE_SECONDS and told == start:
+                self._say(f"waiting for workers; on each machine: videoinr worker {self._address}")
+                told += 1
+            time.sleep(_TICK_SECONDS)
+
+
+class _SchedulerGoneError(Exception):
+    """The connection was lost, and with it all that was on its way."""
+
+
+class _Round:
+    """Chunks on their way through one connection."""
+
+    def __init__(
+        self,
+        client: Client,
+        job: Mapping[str, Any],
+        missing: Sequence[int],
+        tries: Counter[int],
+        progress: Callable[[int, int], None],
+        done: Callable[[int], None],
+        say: Say,
+    ) -> None:
+        self._client, self._job, self._say = client, job, say
+        self._waiting = deque(missing)
+        self._tries, self._done = tries, done
+        self._running: dict[Future[Any], int] = {}
+        self._workers_of: dict[Future[Any], set[str]] = {}  # of those that not every worker may take
+        self._failed_on: dict[int, set[str]] = {}
+        self._failures: Counter[str] = Counter()  # of each worker, in a row
+        self._topic = f"videoinr-{secrets.token_hex(8)}"
+        client.subscribe_topic(self._topic, lambda event: progress(event[1]["chunk"], event[1]["frames"]))
+
+    def run(self) -> None:
+        """Go on until all is done; what is on its way is cancelled if it ends otherwise."""
+        told = time.monotonic()
+        try:
+            while self._waiting or self._running:
+                takers = _takers(self._client)
+                if takers:
+                    told = time.monotonic()
+                elif told and time.monotonic() - told > _PATIENCE_SECONDS:
+                    address = self._client.scheduler.address  # type: ignore[union-attr]
+                    self._say(f"no worker takes chunks; on each machine: videoinr worker {address}")
+                    told = 0
+                self._take_back(takers)
+                self._submit(takers)
+                self._collect()
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self._client.cancel(list(self._running), force=True)
+                time.sleep(_END_SECONDS)
+            raise
+        finally:
+            with contextlib.suppress(Exception):
+                self._client.unsubscribe_topic(self._topic)
+
+    def _submit(self, takers: set[str]) -> None:
+        """Give the scheduler as many chunks as there are workers: one that comes later finds some left."""
+        able = {address for address in takers if self._failures[address] < MAX_FAILURES} or takers
+        while self._waiting and len(self._running) < max(len(able), 1):
+            number = self._waiting.popleft()
+            others = able - self._failed_on.get(number, set())
+            restricted = others if others and others != takers else None
+            future = self._client.submit(
+                worker.render_chunk,
+                self._job,
+                number,
+                self._topic,
+                resources={worker.RESOURCE: 1},
+                workers=list(restricted) if restricted else None,
+                pure=False,
+                key=f"videoinr-chunk-{number}-{secrets.token_hex(4)}",
+            )
+            self._running[future] = number
+            if restricted:
+                self._workers_of[future] = restricted
+
+    def _take_back(self, takers: set[str]) -> None:
+        """Let chunks wait again whose workers are all gone, or which a worker has that takes none any more."""
+        held = self._client.processing()
+        stuck = {key for address, keys in held.items() if address not in takers for key in keys}
+        for future in list(self._running):
+            restricted = self._workers_of.get(future)
+            if (restricted and not restricted & takers) or (future.key in stuck and not future.done()):
+                self._client.cancel([future], force=True)
+                self._waiting.appendleft(self._forget(future))
+
+    def _collect(self) -> None:
+        if not self._running:
+            time.sleep(_TICK_SECONDS)
+            return
+        with contextlib.suppress(TimeoutError):
+            distributed.wait(list(self._running), timeout=_TICK_SECONDS, return_when="FIRST_COMPLETED")
+        for future in [future for future in self._running if future.status != "pending"]:
+            if future.status == "finished":
+                self._judge(self._forget(future), future.result())
+            elif future.status == "error":
+                self._failed(self._forget(future), str(future.exception()).splitlines()[0])
+            else:  # cancelled by nobody here, or lost
+                raise _SchedulerGoneError
+
+    def _forget(self, future: Future[Any]) -> int:
+        self._workers_of.pop(future, None)
+        return self._running.pop(future)
+
+    def _judge(self, number: int, answer: Mapping[str, str]) -> None:
+        name, address = answer["name"], answer["address"]
+        if "done" in answer:
+            self._failures[address] = 0
+            self._done(number)
+        elif "fatal" in answer:
+            raise JobError(answer["fatal"])
+        elif "refused" in answer:
+            self._say(f"worker {name} ({address}) is refused: it has {answer['refused']}")
+            self._waiting.appendleft(number)
+        else:
+            self._failed_on.setdefault(number, set()).add(address)
+            self._failures[address] += 1
+            self._failed(number, f"on worker {name}, {answer['failed']}")
+            if self._failures[address] == MAX_FAILURES:
+                self._say(f"worker {name} ({address}) has failed {MAX_FAILURES} times in a row and gets no more chunks")
+
+    def _failed(self, number: int, problem: str) -> None:
+        first, last, _ = self._job["chunks"][number]
+        self._tries[number] += 1
+        if self._tries[number] >= MAX_TRIES:
+            raise JobError(f"frames {first} to {last} cannot be rendered, after {MAX_TRIES} tries: {problem}")
+        self._say(f"frames {first} to {last} are tried again: {problem}")
+        self._waiting.appendleft(number)
+
+
+def _takers(client: Client) -> set[str]:
+    """The addresses of the workers that take chunks."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return {address for address, about in workers.items() if about["resources"].get(worker.RESOURCE)}
+
+
+def _dashboard() -> str | None:
+    """Where the dashboard of a scheduler of our own listens; None without bokeh, which shows it."""
+    try:
+        import bokeh  # type: ignore[import-not-found,unused-ignore] # noqa: F401
+    except ImportError:
+        return None
+    return "127.0.0.1:0"
+
+
+async def start_workers(address: str, count: int, gpus: int, folders: Sequence[tuple[str, str]] = ()) -> list[Nanny]:
+    """Start worker processes on this machine, each with a share of its cores and with a GPU of its own.
+
+    Args:
+        address: Of the scheduler.
+        count: How many.
+        gpus: GPUs of this machine, which workers are given in turn.
+        folders: Folders of jobs and where they lie on this machine.
+    """
+    nannies = [
+        Nanny(
+            address,
+            nthreads=1,
+            name=f"{socket.gethostname()}-{os.getpid()}-{k}",
+            resources={worker.RESOURCE: 1},
+            memory_limit=0,
+            silence_logs=logging.CRITICAL,
+            env=_environment(k, count, gpus, folders),
+        )
+        for k in range(count)
+    ]
+    await asyncio.gather(*nannies)
+    return nannies
+
+
+async def stop_workers(nannies: Sequence[Nanny]) -> None:
+    """End worker processes, and with them what they run."""
+    await asyncio.gather(*(nanny.close(timeout=2) for nanny in nannies))
+
+
+async def serve(address: str, count: int, gpus: int, folders: Sequence[tuple[str, str]], say: Say) -> None:
+    """Work for a scheduler until cancelled; when it goes, wait for it to come back."""
+    while True:
+        nannies: list[Nanny] = []
+        try:
+            nannies = await start_workers(address, count, gpus, folders)
+            say(f"{count} worker{'s' * (count > 1)} at {address}")
+            await asyncio.wait(
+                [asyncio.ensure_future(nanny.finished()) for nanny in nannies], return_when="FIRST_COMPLETED"
+            )
+            say(f"the scheduler at {address} is gone; waiting for it")
+        except (OSError, TimeoutError):
+            say(f"there is no scheduler at {address} yet; waiting for it")
+        finally:
+            with contextlib.suppress(Exception):
+                await stop_workers(nannies)
+        await asyncio.sleep(2)
+
+
+def _environment(k: int, count: int, gpus: int, folders: Sequence[tuple[str, str]]) -> dict[str, str]:
+    cores = _share(tools.cores(), k, count)
+    variables = {worker.CORES_VARIABLE: ",".join(map(str, cores)), worker.FOLDERS_VARIABLE: json.dumps(list(folders))}
+    variables |= {name: wanted or str(len(cores)) for name, wanted in _THREADS.items()}
+    if gpus:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = visible.split(",") if visible else [str(gpu) for gpu in range(gpus)]
+        variables["CUDA_VISIBLE_DEVICES"] = names[k % gpus]
+    return variables
+
+
+def _share(cores: Sequence[int], k: int, count: int) -> Sequence[int]:
+    """The cores of worker `k` of so many: neighbours, as many as the others have, at least one."""
+    if count >= len(cores):
+        return [cores[k % len(cores)]]
+    return cores[len(cores) * k // count : len(cores) * (k + 1) // count]
