@@ -11,8 +11,8 @@ _UNSPECIFIED = 2
 
 def colour_tags(properties: Mapping[str, int]) -> dict[str, int]:
     """Return ffmpeg's options, without their dashes, that say what the properties of a clip's first frame say."""
-    tags = {option: properties[key] for option, key in _H273.items() if properties.get(key, _UNSPECIFIED) >= 0}
-    tags = {option: value for option, value in tags.items() if value != _UNSPECIFIED}
+    tags = {option: properties.get(key, _UNSPECIFIED) for option, key in _H273.items()}
+    tags = {option: value for option, value in tags.items() if value >= 0 and value != _UNSPECIFIED}
     if properties.get("_Range") in (0, 1):
         tags["color_range"] = properties["_Range"] + 1  # ffmpeg: 1 is limited, 2 is full
     if 0 <= properties.get("_ChromaLocation", -1) <= 5:

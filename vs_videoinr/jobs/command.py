@@ -13,7 +13,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from vs_videoinr.jobs import join, script_info
-from vs_videoinr.jobs.encode import Recipe
 from vs_videoinr.jobs.errors import JobError
 from vs_videoinr.jobs.manifest import JobFolder, Manifest
 from vs_videoinr.jobs.progress import Progress, say
@@ -78,12 +77,12 @@ def render(request: Request) -> None:
         else:  # where it will run: a machine that only waits for others needs no GPU
             engine = _open_engine(request, script_info.this_machine([]).gpus if request.workers else 0, stack)
             info = engine.inspect(str(script), request.arguments, None if begun else asked)
-        manifest = Manifest(script, dict(request.arguments), list(request.encoder), asked, info)
+        manifest = Manifest(script, dict(request.arguments), list(request.encoder), out.suffix, asked, info)
         if begun is not None:
             if change := begun.change(manifest):
                 raise JobError(f"the job in {folder.path} cannot go on, for {change}; --restart begins it anew")
             manifest = begun
-        recipe = Recipe(script, manifest.arguments, manifest.info.clip, manifest.encoder, folder.chunks)
+        recipe = folder.recipe(manifest)
         if begun is None:
             folder.begin(manifest)
             join.try_encoder(recipe, request.source, out)

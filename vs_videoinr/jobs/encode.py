@@ -39,6 +39,7 @@ class Recipe:
         clip: The script's output.
         encoder: Arguments of ffmpeg.
         folder: Where the chunks go.
+        suffix: Of the file that they will be joined to, and so of their own: that keeps the times of its container.
     """
 
     script: Path
@@ -46,16 +47,15 @@ class Recipe:
     clip: Clip
     encoder: Sequence[str]
     folder: Path
+    suffix: str
 
+    def path(self, chunk: Chunk) -> Path:
+        """Return the path of a complete chunk."""
+        return self.folder / f"{chunk.name}{self.suffix}"
 
-def chunk_path(folder: Path, chunk: Chunk) -> Path:
-    """Return the path of a complete chunk."""
-    return folder / f"{chunk.name}.mkv"
-
-
-def timecodes_path(folder: Path, chunk: Chunk) -> Path:
-    """Return the path of the times of its frames, if the rate varies."""
-    return folder / f"{chunk.name}.txt"
+    def timecodes(self, chunk: Chunk) -> Path:
+        """Return the path of the times of a chunk's frames, if the rate varies."""
+        return self.folder / f"{chunk.name}.txt"
 
 
 def encode_chunk(recipe: Recipe, chunk: Chunk, each: Callable[[int], None], abandoned: Callable[[], bool]) -> None:
@@ -72,20 +72,20 @@ def encode_chunk(recipe: Recipe, chunk: Chunk, each: Callable[[int], None], aban
         JobError: A program is missing.
     """
     stem = f"{chunk.name}.{secrets.token_hex(4)}{PART}"
-    part, times = recipe.folder / f"{stem}.mkv", recipe.folder / f"{stem}.txt"
+    part, times = recipe.folder / f"{stem}{recipe.suffix}", recipe.folder / f"{stem}.txt"
     try:
         _render(recipe, chunk, part, times, each, abandoned)
         _check(part, chunk)
         if recipe.clip.fps is None:
-            timed = recipe.folder / f"{stem}.timed.mkv"
+            timed = recipe.folder / f"{stem}.timed{recipe.suffix}"
             try:
                 timestamps.set_times(part, timed, times, chunk, recipe.clip.pace)
                 _check(timed, chunk)
                 timed.replace(part)
             finally:
                 timed.unlink(missing_ok=True)
-            times.replace(timecodes_path(recipe.folder, chunk))
-        part.replace(chunk_path(recipe.folder, chunk))
+            times.replace(recipe.timecodes(chunk))
+        part.replace(recipe.path(chunk))
     except OSError as error:
         raise ChunkError(f"{error.strerror or error} ({recipe.folder})") from None
     finally:
@@ -134,7 +134,7 @@ def _render(
     tags = [text for option, value in recipe.clip.tags.items() for text in (f"-{option}", str(value))]
     encoding: list[str | Path] = [tools.ffmpeg(), "-hide_banner", "-nostdin", "-v", "error", "-y"]
     encoding += ["-f", "yuv4mpegpipe", *tags, "-i", "-", "-map", "0:v", "-fps_mode", "passthrough", *tags]
-    encoding += [*recipe.encoder, "-f", "matroska", part]
+    encoding += [*recipe.encoder, part]
 
     problem: Exception | None = None
     with tempfile.TemporaryFile() as vspipe_said, tempfile.TemporaryFile() as ffmpeg_said:

@@ -9,10 +9,11 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
@@ -23,10 +24,8 @@ from vs_videoinr.jobs import chunks, script_info, tools
 from vs_videoinr.jobs.colour_tags import colour_tags, pixel_shape
 from vs_videoinr.jobs.errors import JobError
 from vs_videoinr.jobs.script_info import Clip, Machine, ScriptInfo
+from vs_videoinr.plugin import dry_run
 from vs_videoinr.weights import catalogue
-
-#: Matroska, which chunks are kept in, counts milliseconds: above it, rounding could give two frames the same time.
-_MAX_FPS = 480
 
 
 def main() -> None:
@@ -47,9 +46,7 @@ def main() -> None:
 def _script(path: Path, arguments: Mapping[str, str], chunk: int | None) -> ScriptInfo:
     import vapoursynth as vs
 
-    from vs_videoinr.plugin import entry
-
-    dry_run = entry.start_dry_run()
+    learnt = dry_run.start()
     source, known = path.read_bytes(), set(sys.modules)
     os.chdir(path.parent)  # as vspipe does
     sys.path.insert(0, str(path.parent))
@@ -66,7 +63,7 @@ def _script(path: Path, arguments: Mapping[str, str], chunk: int | None) -> Scri
     found = [*chunks.cut(len(clip), chunk, about.fps is None, marks)] if chunk else []
     if about.fps is None and any(one.last_duration is None for one in found):
         raise JobError("the clip has a variable rate, but its frames do not say how long they last (_DurationNum)")
-    used = [catalogue.default(device) if model is None else model for model, device in dry_run.models]
+    used = [catalogue.default(device) if model is None else model for model, device in learnt.models]
     return ScriptInfo(files, about, _machine(used), found)
 
 
@@ -85,8 +82,6 @@ def _clip(clip: Any, properties: Mapping[str, int]) -> Clip:
     fps = Fraction(clip.fps) if clip.fps else None
     lasts = _duration(properties)
     pace = fps or (1 / lasts if lasts else Fraction(25))
-    if pace > _MAX_FPS:
-        raise JobError(f"the output has {float(pace):g} fps, at most {_MAX_FPS} can be told apart in Matroska")
     return Clip(
         len(clip),
         clip.width,
@@ -125,9 +120,7 @@ def _own_modules(names: Iterable[str]) -> dict[str, str]:
     return {path: _sha256(Path(path).read_bytes()) for path in own}
 
 
-def _machine(models: Iterable[str]) -> Machine:
-    import torch
-
+def _machine(models: Collection[str]) -> Machine:
     checksums = {}
     for name in sorted(set(models)):
         try:
@@ -138,7 +131,23 @@ def _machine(models: Iterable[str]) -> Machine:
     versions = {name: metadata.version(name) for name in ("vapoursynth-videoinr", "vapoursynth", "torch")}
     said = subprocess.run([tools.ffmpeg(), "-version"], capture_output=True, text=True, check=True).stdout
     versions["ffmpeg"] = said.split()[2]
-    return Machine(versions, "cuda" if torch.cuda.is_available() else "cpu", checksums, torch.cuda.device_count())
+    return Machine(versions, _device() if models else None, checksums, _gpus())
+
+
+def _device() -> str:
+    import torch  # which takes seconds
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _gpus() -> int:
+    if torch := sys.modules.get("torch"):
+        count: int = torch.cuda.device_count()
+        return count
+    if driver := shutil.which("nvidia-smi"):
+        said = subprocess.run([driver, "-L"], capture_output=True, text=True, check=False).stdout
+        return len(said.splitlines())
+    return 0
 
 
 def _sha256(data: bytes) -> str:

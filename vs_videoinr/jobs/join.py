@@ -6,16 +6,21 @@ import contextlib
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 from vs_videoinr.jobs import timestamps, tools
 from vs_videoinr.jobs.chunks import Chunk
-from vs_videoinr.jobs.encode import PART, Recipe, chunk_path, count_frames, timecodes_path
+from vs_videoinr.jobs.encode import PART, Recipe, count_frames
 from vs_videoinr.jobs.errors import JobError
 
-#: What OUT may end with: containers that say when each frame begins.
-SUFFIXES = (".mkv", ".mp4", ".mov", ".webm")
+#: What OUT may end with: containers that say when each frame begins. Matroska counts milliseconds.
+ROUNDED = (".mkv", ".webm")
+SUFFIXES = (*ROUNDED, ".mp4", ".mov")
+
+#: Up to this rate milliseconds, rounded twice, tell frames apart.
+_MAX_ROUNDED_FPS = 480
 
 
 def join(recipe: Recipe, chunks: Sequence[Chunk], source: Path | None, out: Path) -> None:
@@ -44,17 +49,20 @@ def try_encoder(recipe: Recipe, source: Path | None, out: Path) -> None:
     Raises:
         JobError: The encoder's arguments are wrong, or the container does not take what it is to hold.
     """
+    if out.suffix in ROUNDED and recipe.clip.pace > _MAX_ROUNDED_FPS:
+        raise JobError(
+            f"{out.suffix} counts milliseconds, too few for {float(recipe.clip.pace):g} fps; use .mp4 or .mov"
+        )
     clip, chunk = recipe.clip, Chunk(0, 0, 1 / recipe.clip.pace)
-    trial = Recipe(recipe.script, recipe.arguments, clip, recipe.encoder, recipe.folder / f"trial{PART}")
-    path, part = chunk_path(trial.folder, chunk), trial.folder / f"out{out.suffix}"
-    times = timecodes_path(trial.folder, chunk)
+    trial = replace(recipe, folder=recipe.folder / f"trial{PART}")
+    path, part = trial.path(chunk), trial.folder / f"out{out.suffix}"
     try:
         trial.folder.mkdir(exist_ok=True)
-        times.write_text(f"{timestamps.HEADING}\n0\n", encoding="ascii")
+        trial.timecodes(chunk).write_text(f"{timestamps.HEADING}\n0\n", encoding="ascii")
         command = [tools.ffmpeg(), "-hide_banner", "-v", "error", "-f", "rawvideo", "-pix_fmt", _pixels(clip.format)]
         command += ["-s", f"{clip.width}x{clip.height}", "-framerate", str(clip.pace), "-i", "-"]
         done = subprocess.run(
-            [*command, *recipe.encoder, "-f", "matroska", "-y", path],
+            [*command, *recipe.encoder, "-y", path],
             input=bytes(clip.frame_bytes),
             capture_output=True,
             check=False,
@@ -86,7 +94,10 @@ def _join(recipe: Recipe, chunks: Sequence[Chunk], source: Path | None, part: Pa
         if part.suffix == ".mkv":
             command += ["-map", "1:t?"]  # fonts of the subtitles
     command += ["-c", "copy"]
-    if recipe.clip.fps is not None:
+    if recipe.clip.fps is None:
+        assert chunks[-1].last_duration is not None
+        command += ["-bsf:v", timestamps.lasting(chunks[-1].last_duration)]
+    elif part.suffix in ROUNDED:
         command += ["-bsf:v", timestamps.on_grid(recipe.clip.fps)]
     if part.suffix in (".mp4", ".mov"):
         command += ["-movflags", "+faststart"]
@@ -101,7 +112,7 @@ def _listed(recipe: Recipe, chunks: Sequence[Chunk]) -> list[str]:
         start, end = end, end + _seconds(recipe, chunk)
         # Rounded so that errors do not add up over many chunks.
         microseconds = round(end * 10**6) - round(start * 10**6)
-        lines += [f"file '{chunk_path(recipe.folder, chunk).name}'", f"duration {microseconds / 10**6:.6f}"]
+        lines += [f"file '{recipe.path(chunk).name}'", f"duration {microseconds / 10**6:.6f}"]
     return lines
 
 
@@ -109,7 +120,7 @@ def _seconds(recipe: Recipe, chunk: Chunk) -> Fraction:
     if recipe.clip.fps is not None:
         return chunk.frames / recipe.clip.fps
     assert chunk.last_duration is not None
-    return timestamps.read(timecodes_path(recipe.folder, chunk), chunk.frames)[-1] / 1000 + chunk.last_duration
+    return timestamps.read(recipe.timecodes(chunk), chunk.frames)[-1] / 1000 + chunk.last_duration
 
 
 def _video_start(source: Path) -> Fraction:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from vs_videoinr.jobs import script_info
-from vs_videoinr.jobs.encode import PART, chunk_path
+from vs_videoinr.jobs.encode import PART, Recipe
 from vs_videoinr.jobs.errors import JobError
 from vs_videoinr.jobs.script_info import ScriptInfo
 
@@ -33,6 +33,7 @@ class Manifest:
         script: Path of the script.
         arguments: What `vspipe --arg` is given.
         encoder: Arguments of ffmpeg.
+        suffix: Of the file to make.
         chunk_frames: Frames of a chunk, as they were asked for.
         info: The script as it was found.
     """
@@ -40,6 +41,7 @@ class Manifest:
     script: Path
     arguments: Mapping[str, str]
     encoder: Sequence[str]
+    suffix: str
     chunk_frames: int
     info: ScriptInfo
 
@@ -52,9 +54,10 @@ class Manifest:
         differences = self.info.machine.differences(now.info.machine)
         if differences:
             return f"it began with {', '.join(differences)}"
-        for what in ("encoder", "arguments", "chunk_frames"):
-            if getattr(self, what) != getattr(now, what):
-                return f"it began with other arguments ({what.replace('chunk_frames', 'chunk')})"
+        arguments = {"encoder": "--encoder", "arguments": "--arg", "chunk_frames": "--chunk", "suffix": "OUT"}
+        for name, argument in arguments.items():
+            if getattr(self, name) != getattr(now, name):
+                return f"it began with another {argument}"
         return None
 
 
@@ -102,6 +105,7 @@ class JobFolder:
                 Path(data["script"]),
                 data["arguments"],
                 data["encoder"],
+                data["suffix"],
                 data["chunk_frames"],
                 script_info.decode(data["info"]),
             )
@@ -120,6 +124,7 @@ class JobFolder:
             "script": str(manifest.script),
             "arguments": dict(manifest.arguments),
             "encoder": list(manifest.encoder),
+            "suffix": manifest.suffix,
             "chunk_frames": manifest.chunk_frames,
             "info": script_info.encode(manifest.info),
         }
@@ -130,9 +135,16 @@ class JobFolder:
             os.fsync(file.fileno())
         part.replace(self._manifest)
 
+    def recipe(self, manifest: Manifest) -> Recipe:
+        """Return what the chunks of a job have in common."""
+        return Recipe(
+            manifest.script, manifest.arguments, manifest.info.clip, manifest.encoder, self.chunks, manifest.suffix
+        )
+
     def missing(self, manifest: Manifest) -> list[int]:
         """Return the indices of the chunks that are not done, in order."""
-        return [n for n, chunk in enumerate(manifest.info.chunks) if not chunk_path(self.chunks, chunk).exists()]
+        recipe = self.recipe(manifest)
+        return [n for n, chunk in enumerate(manifest.info.chunks) if not recipe.path(chunk).exists()]
 
     def remove_parts(self) -> None:
         """Remove what was left incomplete."""

@@ -45,13 +45,14 @@ class Machine:
 
     Attributes:
         versions: Of the programs that make frames.
-        device: "cuda" where PyTorch has a GPU, or "cpu": the default of scripts, also for their model.
+        device: "cuda" where PyTorch has a GPU, or "cpu": the default of scripts, also for their model; None for a
+            script that uses no model.
         models: Checksums of the models that the script uses, by name or path.
         gpus: Number of GPUs, which decides nothing.
     """
 
     versions: Mapping[str, str]
-    device: str
+    device: str | None
     models: Mapping[str, str]
     gpus: int
 
@@ -62,7 +63,7 @@ class Machine:
             for name, version in other.versions.items()
             if self.versions.get(name) != version
         ]
-        if self.device != other.device:
+        if other.device not in (None, self.device):
             found.append(f"the device {self.device} instead of {other.device}")
         return found + [
             f"{'another' if name in self.models else 'no'} model {name} instead of {checksum[:12]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,9 +16,16 @@ HEADING = "# timecode format v2"
 
 
 def on_grid(fps: Fraction) -> str:
-    """Return the bitstream filter that puts packets, whose times Matroska has rounded to milliseconds, on a rate."""
-    index = f"round(TS*TB*{fps.numerator}/{fps.denominator})"
-    return f"setts=ts={index}:duration=1:time_base={fps.denominator}/{fps.numerator}"
+    """Return the bitstream filter that sets the times of packets to those of a rate, as exactly as the container can.
+
+    Joined chunks are where Matroska rounds to milliseconds twice, for frames and for chunks.
+    """
+    return _setts(lambda time: f"round({_index(time, fps)}/({fps.numerator}/{fps.denominator})/TB)")
+
+
+def lasting(seconds: Fraction) -> str:
+    """Return the bitstream filter by which a file's last frame lasts so long; the next one's time ends all others."""
+    return f"{_setts(lambda time: time)}:duration={float(seconds):.6f}/TB"
 
 
 def read(path: Path, frames: int) -> list[Fraction]:
@@ -40,22 +48,31 @@ def set_times(source: Path, target: Path, timecodes: Path, chunk: Chunk, pace: F
     """
     starts = read(timecodes, chunk.frames)
     assert chunk.last_duration is not None
-    last = chunk.last_duration * 1000
-    expression = f"setts=ts='{_at(starts, pace)}':duration={round(last)}"
+    expression = f"{_setts(_at(starts, pace))}:duration={float(chunk.last_duration):.6f}/TB"
     command: list[str | Path] = ["-i", source, "-map", "0:v:0", "-c", "copy", "-bsf:v", expression]
     try:
-        tools.run_ffmpeg([*command, "-f", "matroska", "-y", target], f"set the times of {chunk.name}")
+        tools.run_ffmpeg([*command, "-y", target], f"set the times of {chunk.name}")
     except JobError as error:
         raise ChunkError(str(error)) from None
 
 
-def _at(starts: list[Fraction], pace: Fraction) -> str:
-    """Milliseconds of a packet as an expression of its time TS: the frame's number, through a line with bends."""
-    number = f"st(0,round(TS*TB*{pace.numerator}/{pace.denominator}))"
+def _setts(new_time: Callable[[str], str]) -> str:
+    """The bitstream filter that sets the time of presentation and that of decoding; ts= would make them equal."""
+    return f"setts=pts='{new_time('PTS')}':dts='{new_time('DTS')}'"
+
+
+def _at(starts: list[Fraction], pace: Fraction) -> Callable[[str], str]:
+    """A packet's time as an expression of what it was: milliseconds are a line with bends over the frame's number."""
     steps = [round(b - a, 6) for a, b in itertools.pairwise(starts)] or [Fraction(0)]
     bends = "".join(
         f"{float(step - before):+.6f}*max(0,ld(0)-{n})"
         for n, (before, step) in enumerate(itertools.pairwise(steps), 1)
         if abs(step - before) > Fraction(2, 10**6)  # as far as two roundings can be apart
     )
-    return f"{number};round({float(steps[0]):.6f}*ld(0){bends})"
+    line = f"{float(steps[0]):.6f}*ld(0){bends}"
+    return lambda time: f"st(0,{_index(time, pace)});round(({line})/1000/TB)"
+
+
+def _index(time: str, fps: Fraction) -> str:
+    """A frame's number as an expression of its time at a constant rate."""
+    return f"round({time}*TB*{fps.numerator}/{fps.denominator})"

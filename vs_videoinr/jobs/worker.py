@@ -57,6 +57,7 @@ def render_chunk(job: Mapping[str, Any], number: int, topic: str) -> dict[str, s
             info.clip,
             job["encoder"],
             Path(local_path(job["folder"])),
+            job["suffix"],
         )
         encode_chunk(recipe, info.chunks[number], _reporter(worker, topic, number), _is_abandoned(worker))
     except ChunkError as error:
@@ -81,6 +82,7 @@ def job_message(info: ScriptInfo, recipe: Recipe) -> dict[str, Any]:
         "arguments": dict(recipe.arguments),
         "encoder": list(recipe.encoder),
         "folder": str(recipe.folder),
+        "suffix": recipe.suffix,
     }
 
 

@@ -18,7 +18,7 @@ import torch
 
 from vs_videoinr.errors import ModelError
 from vs_videoinr.networks.base import Network
-from vs_videoinr.plugin import arguments, scene_cuts
+from vs_videoinr.plugin import arguments, dry_run, scene_cuts
 from vs_videoinr.plugin.arguments import MAX_INT, Clip, Request, UsageError
 from vs_videoinr.plugin.frame_plan import FramePlan, plan_frame
 from vs_videoinr.rendering.planes import Planes, frame_of
@@ -46,28 +46,6 @@ class Output(NamedTuple):
     fps_den: int
     scene_cuts: scene_cuts.Mode
     uses_neighbours: bool  # `render` wants the frames around a pair as well
-
-
-class DryRun:
-    """What a process that inspects a script learns from its filters: these plan frames, but leave them unrendered.
-
-    Attributes:
-        models: What scripts have asked for: the name or path of a model, or None, and the type of the device.
-    """
-
-    def __init__(self) -> None:
-        self.models: set[tuple[str | None, str]] = set()
-
-
-#: What `start_dry_run` has returned, if it was called.
-_dry_run: DryRun | None = None
-
-
-def start_dry_run() -> DryRun:
-    """Have all filters of this process, from now on, leave the pixels of what they would render as they are."""
-    global _dry_run
-    _dry_run = DryRun()
-    return _dry_run
 
 
 class Filter:
@@ -159,7 +137,7 @@ class Filter:
             residual: Y, U and V of the chroma that `frame0` and `frame1` lack, and where that goes which `output`
                 lacks; Y is not looked at.
         """
-        if _dry_run is not None:
+        if dry_run.current is not None:
             return
         pair = FramePair(left, right, frame0, frame1, before, after)
         if content == Content.MOTION:
@@ -202,8 +180,8 @@ def create(
             f"out of memory on {request.device} for the model; use a smaller model or another device"
         ) from None
     arguments.check_limits(function, source, request, network.limits)
-    if _dry_run is not None:
-        _dry_run.models.add((request.model, request.device.type))
+    if dry_run.current is not None:
+        dry_run.current.models.add((request.model, request.device.type))
     return Filter(source, request, network)
 
 
