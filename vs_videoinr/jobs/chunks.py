@@ -82,17 +82,21 @@ def _end(first: int, length: int, wanted: int, marks: Callable[[int], Marks]) ->
     end = first + wanted
     if end >= length:
         return length
-    pair_end = _pair_end(end, min(end + PAIR_SEARCH, length), marks)
+    pair_end = _pair_end(end, length, marks)
+    if pair_end == length:
+        return length
     if marks(pair_end - 1).ends_scene is None and not marks(pair_end).begins_scene:
         return pair_end
-    for n in range(pair_end, min(first + wanted + int(wanted * CUT_SEARCH), length)):
+    for n in range(pair_end, min(end + int(wanted * CUT_SEARCH) + 1, length)):
         if marks(n - 1).ends_scene or marks(n).begins_scene:
             return n
     return pair_end
 
 
-def _pair_end(end: int, limit: int, marks: Callable[[int], Marks]) -> int:
-    """The first frame from `end` on, below `limit`, that is of another pair than the one before it; else `end`."""
+def _pair_end(end: int, length: int, marks: Callable[[int], Marks]) -> int:
+    """The first frame from `end` on that is of another pair than the one before it; `end` where that is far away."""
     if marks(end).pair is None:
         return end
-    return next((n for n in range(end, limit) if marks(n).pair != marks(n - 1).pair), end)
+    limit = min(end + PAIR_SEARCH, length)
+    found = next((n for n in range(end, limit) if marks(n).pair != marks(n - 1).pair), limit)
+    return found if found < limit or limit == length else end

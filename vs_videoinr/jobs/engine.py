@@ -20,6 +20,8 @@ from typing import Any
 
 import distributed
 from distributed import Client, Future, LocalCluster, Nanny
+from distributed.client import FutureCancelledError, FuturesCancelledError
+from distributed.scheduler import KilledWorker
 
 from vs_videoinr.jobs import script_info, tools, worker
 from vs_videoinr.jobs.encode import Recipe
@@ -47,7 +49,8 @@ _END_SECONDS = 1.0
 Say = Callable[[str], None]
 
 # What Dask would tell of is told here in a sentence.
-logging.getLogger("distributed").setLevel(logging.CRITICAL)
+for _name in ("distributed", "distributed.client"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 
 
 class Engine:
@@ -73,15 +76,22 @@ class Engine:
         Raises:
             JobError: The script fails, or has no output that can be encoded.
         """
-        client = self._connected()
-        self._wait_for_workers(client)
-        future = client.submit(
-            worker.inspect_script, script, arguments, chunk, resources={worker.RESOURCE: 1}, pure=False
-        )
-        answer = future.result()
-        if "problem" in answer:
-            raise JobError(answer["problem"])
-        return script_info.decode(answer)
+        while True:
+            client = self._connected()
+            try:
+                self._wait_for_workers(client)
+                future = client.submit(
+                    worker.inspect_script, script, arguments, chunk, resources={worker.RESOURCE: 1}, pure=False
+                )
+                answer = future.result()
+            except KilledWorker:
+                raise JobError(f"{script} takes down the workers that look at it") from None
+            except _LOST:
+                self._wait_for_scheduler()
+                continue
+            if "problem" in answer:
+                raise JobError(answer["problem"])
+            return script_info.decode(answer)
 
     def render(
         self,
@@ -115,11 +125,8 @@ class Engine:
             client = self._connected()
             try:
                 _Round(client, job, missing, tries, progress, finished, self._say).run()
-            except (OSError, _SchedulerGoneError):
-                if self._own is not None:
-                    raise JobError("the scheduler of this process has ended") from None
-                self._say(f"the scheduler at {self._address} is gone; waiting for it")
-                self._disconnect()
+            except _LOST:
+                self._wait_for_scheduler()
 
     def close(self) -> None:
         """End the workers that were started here, and the scheduler if it was."""
@@ -136,6 +143,12 @@ class Engine:
                 self._say(f"there is no scheduler at {self._address} yet; waiting for it (dask scheduler starts one)")
                 time.sleep(_PATIENCE_SECONDS)
         return self._client
+
+    def _wait_for_scheduler(self) -> None:
+        if self._own is not None:
+            raise JobError("the scheduler of this process has ended")
+        self._say(f"the scheduler at {self._address} is gone; waiting for it")
+        self._disconnect()
 
     def _disconnect(self) -> None:
         client, self._client = self._client, None
@@ -155,8 +168,8 @@ class Engine:
             time.sleep(_TICK_SECONDS)
 
 
-class _SchedulerGoneError(Exception):
-    """The connection was lost, and with it all that was on its way."""
+#: How it shows that the connection was lost, and with it all that was on its way.
+_LOST = (OSError, FutureCancelledError, FuturesCancelledError)
 
 
 class _Round:
@@ -187,14 +200,15 @@ class _Round:
         told = time.monotonic()
         try:
             while self._waiting or self._running:
-                takers = _takers(self._client)
+                held = self._client.processing()
+                takers = _takers(self._client)  # later: who comes in between does not look like one that takes none
                 if takers:
                     told = time.monotonic()
                 elif told and time.monotonic() - told > _PATIENCE_SECONDS:
                     address = self._client.scheduler.address  # type: ignore[union-attr]
                     self._say(f"no worker takes chunks; on each machine: videoinr worker {address}")
                     told = 0
-                self._take_back(takers)
+                self._take_back(takers, held)
                 self._submit(takers)
                 self._collect()
         except BaseException:
@@ -227,9 +241,8 @@ class _Round:
             if restricted:
                 self._workers_of[future] = restricted
 
-    def _take_back(self, takers: set[str]) -> None:
+    def _take_back(self, takers: set[str], held: Mapping[str, Sequence[str]]) -> None:
         """Let chunks wait again whose workers are all gone, or which a worker has that takes none any more."""
-        held = self._client.processing()
         stuck = {key for address, keys in held.items() if address not in takers for key in keys}
         for future in list(self._running):
             restricted = self._workers_of.get(future)
@@ -248,8 +261,8 @@ class _Round:
                 self._judge(self._forget(future), future.result())
             elif future.status == "error":
                 self._failed(self._forget(future), str(future.exception()).splitlines()[0])
-            else:  # cancelled by nobody here, or lost
-                raise _SchedulerGoneError
+            else:  # lost, or cancelled by nobody here
+                raise FuturesCancelledError([])
 
     def _forget(self, future: Future[Any]) -> int:
         self._workers_of.pop(future, None)
@@ -312,7 +325,7 @@ async def start_workers(address: str, count: int, gpus: int, folders: Sequence[t
             name=f"{socket.gethostname()}-{os.getpid()}-{k}",
             resources={worker.RESOURCE: 1},
             memory_limit=0,
-            silence_logs=logging.CRITICAL,
+            silence_logs=logging.CRITICAL + 1,
             env=_environment(k, count, gpus, folders),
         )
         for k in range(count)
