@@ -9,7 +9,6 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from vs_videoinr.jobs import join, script_info
@@ -103,15 +102,17 @@ def work(scheduler: str, workers: int | None, folders: Sequence[tuple[str, str]]
     Raises:
         JobError: The engine is not installed, or a program is missing.
     """
-    engine = _engine()
+    _require_engine()
+    from vs_videoinr.jobs.engine import serve
+
     gpus = script_info.this_machine([]).gpus
     with _interruptible():
-        asyncio.run(engine.serve(scheduler, workers or max(gpus, 1), gpus, folders, say))
+        asyncio.run(serve(scheduler, workers or max(gpus, 1), gpus, folders, say))
 
 
 def _check(request: Request) -> None:
     """Refuse what cannot become anything, before anything is made."""
-    _engine()
+    _require_engine()
     if not request.script.is_file():
         raise JobError(f"there is no script {request.script}")
     if request.source is not None and not request.source.is_file():
@@ -124,18 +125,18 @@ def _check(request: Request) -> None:
         raise JobError(f"{request.out} is the source itself; give another name")
 
 
-def _engine() -> ModuleType:
-    """Return the module of the engine, whose import takes a second."""
+def _require_engine() -> None:
     if importlib.util.find_spec("distributed") is None:
         raise JobError("videoinr render needs Dask Distributed; install it: pip install 'vapoursynth-videoinr[render]'")
-    return importlib.import_module("vs_videoinr.jobs.engine")
 
 
 def _open_engine(request: Request, gpus: int, stack: contextlib.ExitStack) -> Engine:
     workers = request.workers
     if workers is None:
         workers = max(gpus, 1) if request.scheduler is None else 0
-    engine: Engine = _engine().Engine(request.scheduler, workers, gpus, say)
+    from vs_videoinr.jobs.engine import Engine  # whose import takes a second
+
+    engine = Engine(request.scheduler, workers, gpus, say)
     stack.callback(engine.close)
     return engine
 

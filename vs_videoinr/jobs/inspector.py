@@ -116,7 +116,7 @@ def _own_modules(names: Iterable[str]) -> dict[str, str]:
     """Checksums of the modules that are not part of an installation, by path."""
     installed = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
     paths = {getattr(sys.modules[name], "__file__", None) for name in names}
-    own = sorted(path for path in paths if path and not path.startswith(installed))
+    own = sorted(path for path in paths if path and Path(path).is_file() and not path.startswith(installed))
     return {path: _sha256(Path(path).read_bytes()) for path in own}
 
 
