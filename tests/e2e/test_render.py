@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -43,9 +44,12 @@ class Commands:
         return self.run_module("vs_videoinr.cli", *arguments, **variables)
 
     def run_module(self, module: str, *arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
+        return self.run([sys.executable, "-m", module, *map(str, arguments)], **variables)
+
+    def run(self, command: Sequence[str], **variables: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             # a test run in the background of a shell has all its children ignore Ctrl-C
-            ["env", "--default-signal=INT", sys.executable, "-m", module, *map(str, arguments)],
+            ["env", "--default-signal=INT", *command],
             cwd=self.folder,
             env=self.environment | variables,
             stdout=subprocess.PIPE,
@@ -164,7 +168,7 @@ def test_a_job_is_interrupted_and_goes_on(
     path, job = script(SLOW.replace("SECONDS", "0.05")), tmp_path / "job"
     arguments: Sequence[str | Path] = (path, "out.mkv", "--lossless", "--chunk", "10", "--job", job)
     first = commands.start("render", *arguments, "--workers", "1")
-    until(first, lambda: any(job.glob("chunks/*9.mkv")) and below(first, "ffmpeg"))
+    until(first, lambda: any(job.glob("chunks/*9.mkv")) and below(first, "vspipe"))
     children = psutil.Process(first.pid).children(recursive=True)
     assert "another process works on the job" in commands.render(*arguments, status=1)
     first.send_signal(signal.SIGINT)
@@ -224,7 +228,7 @@ def test_a_cluster_loses_its_scheduler_and_gets_a_worker_late(
     early = commands.start("worker", address, "--workers", "1")
     path = script(SLOW.replace("SECONDS", "0.1"))
     render = commands.start("render", path, "out.mkv", "--lossless", "--chunk", "8", "--scheduler", address)
-    until(render, lambda: below(early, "ffmpeg"))
+    until(render, lambda: below(early, "vspipe"))
     scheduler.kill()
     start_scheduler(commands, port)
     # The shared folder has another path on this machine.
@@ -240,16 +244,9 @@ def test_a_cluster_loses_its_scheduler_and_gets_a_worker_late(
     commands.finish(early, 130)
 
 
-def test_a_cluster_with_bad_workers(
-    commands: Commands,
-    script: Script,
-    tmp_path: Path,
-    port: int,
-    ffmpeg: str,
-    hashes: Callable[[Path], list[str]],
-    one_process: Callable[[Path], list[str]],
+def test_a_worker_with_other_programs_is_refused(
+    commands: Commands, script: Script, tmp_path: Path, port: int, ffmpeg: str
 ) -> None:
-    """One has other programs and is refused, another one has no room; a third one does what they do not."""
     address = f"tcp://127.0.0.1:{port}"
     start_scheduler(commands, port)
     other = tmp_path / "bin" / "ffmpeg"
@@ -257,11 +254,42 @@ def test_a_cluster_with_bad_workers(
     other.write_text(f'#!/bin/sh\n[ "$1" = -version ] && echo ffmpeg version 0.1 || exec "{ffmpeg}" "$@"\n')
     other.chmod(0o755)
     good = commands.start("worker", address, "--workers", "1")
-    path = script(SLOW.replace("SECONDS", "0.02"))
+    path = script(SLOW.replace("SECONDS", "0.03"))
     render = commands.start("render", path, "out.mkv", "--lossless", "--chunk", "8", "--scheduler", address)
-    until(render, lambda: below(good, "ffmpeg"))
-    commands.start("worker", address, "--workers", "1", PATH=f"{other.parent}{os.pathsep}{os.environ['PATH']}")
+    until(render, lambda: below(good, "vspipe"))
+    bad = commands.start("worker", address, "--workers", "1", PATH=f"{other.parent}{os.pathsep}{os.environ['PATH']}")
     said = commands.finish(render)
-    assert "is refused: it has ffmpeg 0.1 instead of " in said
+    assert re.search(rf"worker \S+-{bad.pid}-0 .* is refused: it has ffmpeg 0.1 instead of ", said)
+    assert said.endswith("out.mkv is done\n")
+
+
+def may_mount() -> bool:
+    """Whether this user can make a file system of his own, as small as he likes."""
+    command = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return shutil.which("unshare") is not None and not subprocess.run(command, capture_output=True).returncode
+
+
+@pytest.mark.skipif(not may_mount(), reason="needs a disk that is full")
+def test_a_worker_without_room(
+    commands: Commands,
+    script: Script,
+    tmp_path: Path,
+    port: int,
+    hashes: Callable[[Path], list[str]],
+    one_process: Callable[[Path], list[str]],
+) -> None:
+    address = f"tcp://127.0.0.1:{port}"
+    start_scheduler(commands, port)
+    job, full = tmp_path / "job", tmp_path / "full"
+    full.mkdir()
+    mount = f"mount -t tmpfs -o size=64k tmpfs {full} && mkdir {full}/chunks && ! cat /dev/zero >{full}/zero"
+    worker = f"{sys.executable} -m vs_videoinr.cli worker {address} --workers 1 --map {job}={full}"
+    bad = commands.run(["unshare", "-rm", "sh", "-c", f"{mount} 2>/dev/null; exec {worker}"])
+    path = script(SLOW.replace("SECONDS", "0.02"))
+    for one in (bad, commands.start("worker", address, "--workers", "1")):
+        assert one.stderr is not None
+        while f"1 worker at {address}" not in one.stderr.readline():
+            pass
+    said = commands.render(path, "out.mkv", "--lossless", "--chunk", "8", "--job", job, "--scheduler", address)
+    assert "No space left on device" in said
     assert hashes(tmp_path / "out.mkv") == one_process(path)
-    assert shutil.which("unshare")

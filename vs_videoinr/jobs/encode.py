@@ -74,13 +74,12 @@ def encode_chunk(recipe: Recipe, chunk: Chunk, each: Callable[[int], None], aban
     stem = f"{chunk.name}.{secrets.token_hex(4)}{PART}"
     part, times = recipe.folder / f"{stem}{recipe.suffix}", recipe.folder / f"{stem}.txt"
     try:
-        _render(recipe, chunk, part, times, each, abandoned)
-        _check(part, chunk)
+        _check(part, chunk, _render(recipe, chunk, part, times, each, abandoned))
         if recipe.clip.fps is None:
             timed = recipe.folder / f"{stem}.timed{recipe.suffix}"
             try:
                 timestamps.set_times(part, timed, times, chunk, recipe.clip.pace)
-                _check(timed, chunk)
+                _check(timed, chunk, "")
                 timed.replace(part)
             finally:
                 timed.unlink(missing_ok=True)
@@ -105,15 +104,15 @@ def count_frames(path: Path) -> int:
     return next((int(line[6:]) for line in reversed(said.splitlines()) if line.startswith("frame=")), 0)
 
 
-def _check(path: Path, chunk: Chunk) -> None:
+def _check(path: Path, chunk: Chunk, said: str) -> None:
+    """Refuse a file that is not complete: not every error in the end makes ffmpeg's status one."""
     try:
         frames = count_frames(path)
     except JobError as error:
-        raise ChunkError(str(error)) from None
+        raise ChunkError(said or str(error)) from None
     if frames != chunk.frames:
-        raise ChunkError(
-            f"the encoder made {frames} frames of {chunk.frames}; its arguments must keep the number of frames"
-        )
+        why = said or "its arguments must keep the number of frames"
+        raise ChunkError(f"the encoder made {frames} frames of {chunk.frames}: {why}")
 
 
 def _render(
@@ -123,8 +122,11 @@ def _render(
     times: Path,
     each: Callable[[int], None],
     abandoned: Callable[[], bool],
-) -> None:
-    """Run vspipe and ffmpeg, and copy frames from one to the other: when this process goes, both end for that."""
+) -> str:
+    """Run vspipe and ffmpeg, and copy frames from one to the other: when this process goes, both end for that.
+
+    Returns what ffmpeg has said although its status is none of an error.
+    """
     rendering: list[str | Path] = [tools.vspipe(), "-c", "y4m", "-s", str(chunk.first), "-e", str(chunk.last)]
     for key, value in recipe.arguments.items():
         rendering += ["-a", f"{key}={value}"]
@@ -168,6 +170,7 @@ def _render(
                 raise ChunkError(f"{name} ended with {status}: {_reason(said)}")
         if problem is not None:
             raise ChunkError(str(problem))
+        return _reason(ffmpeg_said)
 
 
 def _wait_briefly(process: subprocess.Popen[bytes]) -> None:

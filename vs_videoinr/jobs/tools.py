@@ -63,9 +63,9 @@ def run_python(module: str, *arguments: str) -> str:
 
 
 def reason(stderr: bytes) -> str:
-    """Return in one line what a program has said last."""
+    """Return in one line what a program has said last; empty if it has said nothing."""
     lines = [line.strip() for line in stderr.decode(errors="replace").splitlines() if line.strip()]
-    text = lines[-1] if lines else "it said nothing"
+    text = lines[-1] if lines else ""
     return "".join(character if character.isprintable() else "?" for character in text)[:500]
 
 
