@@ -151,8 +151,10 @@ def _render(
                 copy_frames(vspipe.stdout, ffmpeg.stdin, recipe.clip, chunk.frames, each)
             except (ChunkError, OSError) as error:
                 problem = error
-                for process in (vspipe, ffmpeg):
-                    _wait_briefly(process)
+                # Frames run out where vspipe fails, and the pipe breaks where ffmpeg does.
+                failed, other = (ffmpeg, vspipe) if isinstance(error, OSError) else (vspipe, ffmpeg)
+                other.kill()
+                _wait_briefly(failed)
             except BaseException:
                 vspipe.kill()
                 ffmpeg.kill()
@@ -163,13 +165,16 @@ def _render(
                 vspipe.stdout.close()
         if abandoned():
             raise ChunkError("nobody waits for it any more")
-        # A broken pipe makes ffmpeg the one that failed first, everything else vspipe.
-        ends = [("vspipe", vspipe.returncode, vspipe_said), ("ffmpeg", ffmpeg.returncode, ffmpeg_said)]
-        for name, status, said in reversed(ends) if isinstance(problem, OSError) else ends:
+        ends = {"vspipe": (vspipe.returncode, vspipe_said), "ffmpeg": (ffmpeg.returncode, ffmpeg_said)}
+        if problem is not None:  # the other one was ended here
+            del ends["vspipe" if isinstance(problem, OSError) else "ffmpeg"]
+        for name, (status, said) in ends.items():
             if status:
-                raise ChunkError(f"{name} ended with {status}: {_reason(said)}")
+                raise ChunkError(f"{name} ended with {status}: {_reason(said) or 'it was killed'}")
+        if isinstance(problem, OSError):
+            raise ChunkError("ffmpeg has not read all frames; its arguments must keep their number")
         if problem is not None:
-            raise ChunkError(str(problem))
+            raise problem
         return _reason(ffmpeg_said)
 
 
