@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import threading
@@ -24,11 +25,11 @@ BUNNY = Path(__file__).parents[1] / "data" / "bunny.mp4"
 
 #: Frames of which a hundred are different, in FORMAT.
 SHADES = """
-clip = core.std.BlankClip(width=64, height=48, format=vs.FORMAT, length=LENGTH, fpsnum=24000, fpsden=1001, keep=True)
+flat = core.std.BlankClip(width=64, height=48, format=vs.FORMAT, length=LENGTH, fpsnum=24000, fpsden=1001, keep=True)
 def shade(n):
-    levels = [(16 + 2 * (n % 100)) << clip.format.bits_per_sample - 8, 90, 160]
-    return core.std.BlankClip(clip, color=levels[:clip.format.num_planes], length=1)
-clip = core.std.FrameEval(clip, shade)
+    levels = [(16 + 2 * (n % 100)) << flat.format.bits_per_sample - 8, 90, 160]
+    return core.std.BlankClip(flat, color=levels[:flat.format.num_planes], length=1)
+clip = core.std.FrameEval(flat, shade)
 """
 
 Make = Callable[..., tuple[Recipe, ScriptInfo]]
@@ -151,11 +152,11 @@ def test_sound_that_begins_before_the_picture(make: Make, tmp_path: Path, ffmpeg
 def test_a_chunk_without_all_its_frames_is_not_kept(make: Make, tmp_path: Path) -> None:
     recipe, info = make(SHADES.replace("FORMAT", "GRAY16").replace("LENGTH", "20") + "clip[:20].set_output()", 20)
     (chunk,) = info.chunks
-    with pytest.raises(ChunkError, match="ffmpeg has not read all frames|the encoder made 3 frames of 20"):
+    with pytest.raises(ChunkError, match=r"(ffmpeg has not read all|the encoder made 3) frames"):
         encode(replace(recipe, encoder=[*LOSSLESS_ENCODER, "-frames:v", "3"]), chunk)
     with pytest.raises(ChunkError, match="the encoder made 10 frames of 20"):
         encode(replace(recipe, encoder=[*LOSSLESS_ENCODER, "-vf", r"select=not(mod(n\,2))"]), chunk)
-    with pytest.raises(ChunkError, match=r"vspipe (wrote 20 of 25 frames|ended with 1: .*\b20\b)"):
+    with pytest.raises(ChunkError, match="vspipe ended with 1: Trim: last frame beyond clip end"):
         encode(recipe, chunk._replace(last=24))
     assert left_over(tmp_path) == []
 
@@ -189,6 +190,35 @@ def test_a_chunk_that_nobody_waits_for(make: Make, tmp_path: Path) -> None:
         encode_chunk(recipe, info.chunks[0], abandon, abandoned.is_set)
     assert left_over(tmp_path) == []
     assert not psutil.Process().children()
+
+
+def test_a_script_is_looked_at_without_rendering(make: Make, tmp_path: Path, tiny: str) -> None:
+    """It is cut where pairs begin, and at a cut where it marks one; what decides its frames is noted."""
+    (tmp_path / "own_module.py").write_text("FACTOR = 5\n")
+    shades = SHADES.replace("FORMAT", "YUV420P8").replace("LENGTH", "20")
+    text = """
+import own_module
+print("not part of the answer")
+clip = core.std.SetFrameProps(clip, _Matrix=1)
+cuts = [core.std.SetFrameProps(clip[n], _SceneChangeNext=n == 9) for n in range(20)]
+clip = core.std.Splice(cuts)
+clip = core.videoinr.Upscale(clip, scale=2, factor_num=own_module.FACTOR, factor_den=2, model=tiny)
+core.std.SetFrameProps(clip, Note=1).set_output()
+"""
+    _, info = make(shades + text, 21)
+    assert (info.clip.frames, info.clip.width, info.clip.fps) == (50, 128, Fraction(60000, 1001))
+    assert [chunk.last + 1 for chunk in info.chunks] == [25, 50]
+    assert [Path(path).name for path in info.files] == ["script.vpy", "own_module.py"]
+    assert info.machine.models == {tiny: hashlib.sha256(Path(tiny).read_bytes()).hexdigest()}
+    assert info.machine.device in ("cpu", "cuda")
+    _, info = make(shades + text, 18)
+    assert [chunk.last + 1 for chunk in info.chunks] == [18, 38, 50]
+
+    other = replace(info.machine, models={tiny: "0" * 64}, versions={**info.machine.versions, "ffmpeg": "0.1"})
+    assert other.differences(info.machine) == [
+        f"ffmpeg 0.1 instead of {info.machine.versions['ffmpeg']}",
+        f"another model {tiny} instead of {info.machine.models[tiny][:12]}",
+    ]
 
 
 @pytest.mark.parametrize(
