@@ -207,7 +207,7 @@ core.std.SetFrameProps(clip, Note=1).set_output()
 """
     _, info = make(shades + text, 21)
     assert (info.clip.frames, info.clip.width, info.clip.fps) == (50, 128, Fraction(60000, 1001))
-    assert [chunk.last + 1 for chunk in info.chunks] == [25, 50]
+    assert [chunk.last + 1 for chunk in info.chunks] == [25, 48, 50]
     assert [Path(path).name for path in info.files] == ["script.vpy", "own_module.py"]
     assert info.machine.models == {tiny: hashlib.sha256(Path(tiny).read_bytes()).hexdigest()}
     assert info.machine.device in ("cpu", "cuda")
