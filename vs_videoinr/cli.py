@@ -157,6 +157,15 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+def _split(arguments: str | None) -> list[str]:
+    from vs_videoinr.jobs.errors import JobError
+
+    try:
+        return shlex.split(arguments or "")
+    except ValueError as error:
+        raise JobError(f"--encoder cannot be read: {error}") from None
+
+
 def _work(options: argparse.Namespace) -> int:
     """Render, or work for somebody who does; return the exit status."""
     from vs_videoinr.jobs import command
@@ -167,7 +176,7 @@ def _work(options: argparse.Namespace) -> int:
         if options.command == "worker":
             command.work(options.scheduler, options.workers, options.map)
         else:
-            encoder = LOSSLESS_ENCODER if options.lossless else shlex.split(options.encoder or "") or DEFAULT_ENCODER
+            encoder = LOSSLESS_ENCODER if options.lossless else _split(options.encoder) or DEFAULT_ENCODER
             command.render(
                 command.Request(
                     script=options.script,

@@ -46,8 +46,8 @@ def run() -> list[str]:
             cells.append(str(sum(count for _, count in parts)))
         rows.append(cells)
     return [
-        f"{SOURCE} source frames, {RATIO} output frames each, a cut behind frame {CUT}: how many pairs are encoded. All "
-        "frames are equal to the last bit.",
+        f"{SOURCE} source frames, {RATIO} output frames each, a cut behind frame {CUT}: how many pairs are encoded. "
+        "All frames are equal to the last bit.",
         "",
         *markdown_table(("`lite`", "at the clip's size", "at 2x"), rows),
     ]

@@ -102,7 +102,7 @@ def work(scheduler: str, workers: int | None, folders: Sequence[tuple[str, str]]
     Raises:
         JobError: The engine is not installed, or a program is missing.
     """
-    _require_engine()
+    _require_engine("worker")
     from vs_videoinr.jobs.engine import serve
 
     gpus = script_info.this_machine([]).gpus
@@ -112,7 +112,7 @@ def work(scheduler: str, workers: int | None, folders: Sequence[tuple[str, str]]
 
 def _check(request: Request) -> None:
     """Refuse what cannot become anything, before anything is made."""
-    _require_engine()
+    _require_engine("render")
     if not request.script.is_file():
         raise JobError(f"there is no script {request.script}")
     if request.source is not None and not request.source.is_file():
@@ -125,9 +125,11 @@ def _check(request: Request) -> None:
         raise JobError(f"{request.out} is the source itself; give another name")
 
 
-def _require_engine() -> None:
+def _require_engine(command: str) -> None:
     if importlib.util.find_spec("distributed") is None:
-        raise JobError("videoinr render needs Dask Distributed; install it: pip install 'vapoursynth-videoinr[render]'")
+        raise JobError(
+            f"videoinr {command} needs Dask Distributed; install it: pip install 'vapoursynth-videoinr[render]'"
+        )
 
 
 def _open_engine(request: Request, gpus: int, stack: contextlib.ExitStack) -> Engine:
