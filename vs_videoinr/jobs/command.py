@@ -7,7 +7,7 @@ import contextlib
 import importlib.util
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,18 +78,22 @@ def render(request: Request) -> None:
             info = engine.inspect(str(script), request.arguments, None if begun else asked)
         manifest = Manifest(script, dict(request.arguments), list(request.encoder), out.suffix, asked, info)
         if begun is not None:
+            if engine is not None:  # each worker is compared with the job, not only the one that looked
+                manifest = replace(manifest, info=replace(info, machine=begun.info.machine))
             if change := begun.change(manifest):
                 raise JobError(f"the job in {folder.path} cannot go on, for {change}; --restart begins it anew")
             manifest = begun
         recipe = folder.recipe(manifest)
         if begun is None:
-            folder.begin(manifest)
             join.try_encoder(recipe, request.source, out)
+            folder.begin(manifest)
         folder.remove_parts()
         if missing := folder.missing(manifest):
             progress = Progress(manifest.info.chunks, missing)
             engine = engine or _open_engine(request, info.machine.gpus, stack)
             engine.render(manifest.info, recipe, missing, progress.rendered, progress.done)
+            if folder.missing(manifest):
+                raise JobError(f"workers have made chunks that are not in {folder.chunks}; share it, or see --map")
         say(f"joining {len(manifest.info.chunks)} chunks")
         join.join(recipe, manifest.info.chunks, request.source, out)
         folder.remove()

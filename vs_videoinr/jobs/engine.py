@@ -43,6 +43,9 @@ _TICK_SECONDS = 0.5
 #: Seconds until somebody who waits is told what for.
 _PATIENCE_SECONDS = 5.0
 
+#: Seconds between two tries to reach a scheduler.
+_RETRY_SECONDS = 2.0
+
 #: Seconds that a cancelled chunk may take to end its programs.
 _END_SECONDS = 1.0
 
@@ -51,6 +54,26 @@ Say = Callable[[str], None]
 # What Dask would tell of is told here in a sentence.
 for _name in ("distributed", "distributed.client"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
+
+
+class _Patience:
+    """Says once what is waited for, when that takes longer than anybody expects."""
+
+    def __init__(self, say: Say, text: str, seconds: float = _PATIENCE_SECONDS) -> None:
+        self._say, self._text, self._seconds = say, text, seconds
+        self._since: float | None = None
+        self._told = False
+
+    def look(self, waiting: bool) -> None:
+        """Take note of whether it is waited now."""
+        now = time.monotonic()
+        if not waiting:
+            self._since, self._told = None, False
+        elif self._since is None:
+            self._since = now
+        if waiting and not self._told and self._since is not None and now - self._since >= self._seconds:
+            self._told = True
+            self._say(self._text)
 
 
 class Engine:
@@ -69,6 +92,8 @@ class Engine:
         self._address = address or self._own.scheduler_address  # type: ignore[union-attr]
         self._client: Client | None = None
         self._nannies: list[Nanny] = []
+        if self._own is not None and self._own.dashboard_link:
+            say(f"dashboard at {self._own.dashboard_link}")
 
     def inspect(self, script: str, arguments: Mapping[str, str], chunk: int | None) -> ScriptInfo:
         """Return what `script_info.inspect` finds out on the first worker that is free.
@@ -135,13 +160,14 @@ class Engine:
             self._own.close()
 
     def _connected(self) -> Client:
+        patience = _Patience(self._say, f"there is no scheduler at {self._address} yet; waiting for it", 0)
         while self._client is None:
             with contextlib.suppress(OSError, TimeoutError):
                 self._client = Client(self._address, timeout=3)
                 self._nannies = self._client.sync(start_workers, self._address, self._workers, self._gpus)
             if self._client is None:
-                self._say(f"there is no scheduler at {self._address} yet; waiting for it (dask scheduler starts one)")
-                time.sleep(_PATIENCE_SECONDS)
+                patience.look(True)
+                time.sleep(_RETRY_SECONDS)
         return self._client
 
     def _wait_for_scheduler(self) -> None:
@@ -160,11 +186,9 @@ class Engine:
         self._nannies = []
 
     def _wait_for_workers(self, client: Client) -> None:
-        start = told = time.monotonic()
+        patience = _Patience(self._say, f"waiting for workers; on each machine: videoinr worker {self._address}")
         while not _takers(client):
-            if time.monotonic() - told > _PATIENCE_SECONDS and told == start:
-                self._say(f"waiting for workers; on each machine: videoinr worker {self._address}")
-                told += 1
+            patience.look(True)
             time.sleep(_TICK_SECONDS)
 
 
@@ -197,17 +221,13 @@ class _Round:
 
     def run(self) -> None:
         """Go on until all is done; what is on its way is cancelled if it ends otherwise."""
-        told = time.monotonic()
+        address = self._client.scheduler.address  # type: ignore[union-attr]
+        patience = _Patience(self._say, f"no worker takes chunks; on each machine: videoinr worker {address}")
         try:
             while self._waiting or self._running:
                 held = self._client.processing()
                 takers = _takers(self._client)  # later: who comes in between does not look like one that takes none
-                if takers:
-                    told = time.monotonic()
-                elif told and time.monotonic() - told > _PATIENCE_SECONDS:
-                    address = self._client.scheduler.address  # type: ignore[union-attr]
-                    self._say(f"no worker takes chunks; on each machine: videoinr worker {address}")
-                    told = 0
+                patience.look(not takers)
                 self._take_back(takers, held)
                 self._submit(takers)
                 self._collect()
@@ -260,7 +280,8 @@ class _Round:
             if future.status == "finished":
                 self._judge(self._forget(future), future.result())
             elif future.status == "error":
-                self._failed(self._forget(future), str(future.exception()).splitlines()[0])
+                error = future.exception()
+                self._failed(self._forget(future), (str(error) or repr(error)).splitlines()[0])
             else:  # lost, or cancelled by nobody here
                 raise FuturesCancelledError([])
 
@@ -341,21 +362,23 @@ async def stop_workers(nannies: Sequence[Nanny]) -> None:
 
 async def serve(address: str, count: int, gpus: int, folders: Sequence[tuple[str, str]], say: Say) -> None:
     """Work for a scheduler until cancelled; when it goes, wait for it to come back."""
+    patience = _Patience(say, f"there is no scheduler at {address} yet; waiting for it", 0)
     while True:
         nannies: list[Nanny] = []
         try:
             nannies = await start_workers(address, count, gpus, folders)
+            patience.look(False)
             say(f"{count} worker{'s' * (count > 1)} at {address}")
             await asyncio.wait(
                 [asyncio.ensure_future(nanny.finished()) for nanny in nannies], return_when="FIRST_COMPLETED"
             )
             say(f"the scheduler at {address} is gone; waiting for it")
         except (OSError, TimeoutError):
-            say(f"there is no scheduler at {address} yet; waiting for it")
+            patience.look(True)
         finally:
             with contextlib.suppress(Exception):
                 await stop_workers(nannies)
-        await asyncio.sleep(2)
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
 def _environment(k: int, count: int, gpus: int, folders: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -89,7 +89,12 @@ class JobFolder:
         with lock:
             if not _try_lock(lock):
                 raise JobError(f"another process works on the job in {self.path}")
-            yield
+            try:
+                yield
+            finally:
+                lock.close()
+                if not self._manifest.exists():  # it was not begun, or is done
+                    self._remove_empty()
 
     def read(self) -> Manifest | None:
         """Return the job that was begun; None if none was.
@@ -153,12 +158,15 @@ class JobFolder:
                 path.unlink()
 
     def remove(self) -> None:
-        """Remove all that belongs to the job, and the folder unless there is something else in it."""
+        """Forget the job and its chunks; the folder goes with its lock, unless there is something else in it."""
+        self._manifest.unlink()
         shutil.rmtree(self.chunks)
-        for path in (self._manifest, self.path / "lock"):
-            with contextlib.suppress(OSError):  # Windows does not remove a lock that is held
-                path.unlink()
+
+    def _remove_empty(self) -> None:
         with contextlib.suppress(OSError):
+            self.chunks.rmdir()
+        with contextlib.suppress(OSError):
+            (self.path / "lock").unlink()
             self.path.rmdir()
 
 
