@@ -47,9 +47,10 @@ def run(source: int) -> list[str]:
     ]
     per_frame = alone / frames
     cores = len(os.sched_getaffinity(0))
+    sharing = f" {max(WORKERS)} workers share {cores} cores." if cores < max(WORKERS) else ""
     return [
-        f"{frames} frames of 640x384 from `lite`, chunks of {chunk} frames, on {cores} cores; vspipe alone on one core "
-        f"takes {alone:.0f} s.",
+        f"{frames} frames of 640x384 from `lite`, chunks of {chunk}; vspipe alone on one core takes {alone:.0f} s."
+        f"{sharing}",
         "",
         *markdown_table(("workers, a core each", "time", "frames per second", "speed-up"), rows),
         "",
