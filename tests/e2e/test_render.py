@@ -206,6 +206,32 @@ def test_a_job_is_interrupted_and_goes_on_whatever_is_killed(
     assert "out.mkv exists already; --restart renders it anew" in commands.render(*arguments, status=1)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a system on which processes keep to cores")
+def test_each_gpu_gets_a_worker_and_a_share_of_the_cores(commands: Commands, script: Script, tmp_path: Path) -> None:
+    driver = tmp_path / "bin" / "nvidia-smi"
+    driver.parent.mkdir()
+    driver.write_text("#!/bin/sh\necho GPU 0: one\necho GPU 1: another\n")
+    driver.chmod(0o755)
+    path = script(SLOW.replace("SECONDS", "0.05"))
+    render = commands.start(
+        "render", path, "out.mkv", "--chunk", "16", PATH=f"{driver.parent}{os.pathsep}{commands.environment['PATH']}"
+    )
+    seen: dict[str, set[int]] = {}
+
+    def both() -> bool:
+        for one in below(render, "vspipe", "y4m"):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                seen[one.environ()["CUDA_VISIBLE_DEVICES"]] = {*one.cpu_affinity()}
+        return len(seen) == 2
+
+    until(render, both)
+    assert {*seen} == {"0", "1"}
+    cores = os.sched_getaffinity(0)
+    assert seen["0"] | seen["1"] == cores
+    assert len(cores) < 2 or not seen["0"] & seen["1"]
+    commands.finish(render)
+
+
 @pytest.fixture
 def port() -> int:
     with socket.socket() as free:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import subprocess
 import tempfile
@@ -84,6 +85,7 @@ def encode_chunk(recipe: Recipe, chunk: Chunk, each: Callable[[int], None], aban
             finally:
                 timed.unlink(missing_ok=True)
             times.replace(recipe.timecodes(chunk))
+        _write_through(part)
         part.replace(recipe.path(chunk))
     except OSError as error:
         raise ChunkError(f"{error.strerror or error} ({recipe.folder})") from None
@@ -91,6 +93,12 @@ def encode_chunk(recipe: Recipe, chunk: Chunk, each: Callable[[int], None], aban
         for path in (part, times):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def _write_through(path: Path) -> None:
+    """Have a file on the disk before it gets its name: the power may fail any day of a long job."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def count_frames(path: Path) -> int:

@@ -148,6 +148,7 @@ def _is_abandoned(worker: distributed.Worker) -> Callable[[], bool]:
 
     def is_abandoned() -> bool:
         task = worker.state.tasks.get(key)
-        return task is None or task.state != "executing" or worker.status != distributed.Status.running
+        going = worker.status not in (distributed.Status.running, distributed.Status.paused)
+        return going or task is None or task.state != "executing"
 
     return is_abandoned
