@@ -131,6 +131,13 @@ def below(process: subprocess.Popen[str], name: str, argument: str = "") -> list
     return found
 
 
+def pair_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """vspipe and ffmpeg of a chunk that is being made; empty if none is."""
+    encoders = {one.ppid(): one for one in below(process, "ffmpeg", "yuv4mpegpipe")}
+    pairs = [[one, encoders[one.ppid()]] for one in below(process, "vspipe", "y4m") if one.ppid() in encoders]
+    return pairs[0] if pairs else []
+
+
 def parts(job: Path) -> list[Path]:
     return [*job.rglob("*.part*")]
 
@@ -192,12 +199,13 @@ def test_a_job_is_interrupted_and_goes_on_whatever_is_killed(
     assert {chunk.name: chunk.stat().st_mtime_ns for chunk in job.glob("chunks/*.mkv")} == done
 
     second = commands.start("render", *arguments, "--workers", "3")
-    until(second, lambda: below(second, "vspipe", "y4m"))
-    below(second, "vspipe", "y4m")[0].kill()
-    until(second, lambda: below(second, "ffmpeg", "yuv4mpegpipe"))
-    below(second, "ffmpeg", "yuv4mpegpipe")[0].kill()
-    until(second, lambda: below(second, "vspipe", "y4m"))
-    below(second, "vspipe", "y4m")[0].parent().kill()
+    for victim in (0, 1):  # vspipe of a chunk, ffmpeg of another one
+        until(second, lambda: pair_of(second))
+        pair = pair_of(second)
+        pair[victim].kill()
+        until(second, lambda pair=pair: not any(one.is_running() for one in pair))  # type: ignore[misc]
+    until(second, lambda: pair_of(second))
+    pair_of(second)[0].parent().kill()
     said = commands.finish(second)
     assert "vspipe ended with -9" in said
     assert "ffmpeg ended with -9" in said

@@ -92,7 +92,7 @@ class Engine:
         self._address = address or self._own.scheduler_address  # type: ignore[union-attr]
         self._client: Client | None = None
         self._nannies: list[Nanny] = []
-        if self._own is not None and self._own.dashboard_link:
+        if self._own is not None and _dashboard():
             say(f"dashboard at {self._own.dashboard_link}")
 
     def inspect(self, script: str, arguments: Mapping[str, str], chunk: int | None) -> ScriptInfo:

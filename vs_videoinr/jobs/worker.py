@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -99,10 +100,15 @@ def local_path(path: str) -> str:
 
 def _pin() -> None:
     """Keep to the cores that are this worker's: vspipe, PyTorch and ffmpeg make as many threads as they may run on."""
-    import psutil  # comes with distributed
+    if not (listed := os.environ.get(CORES_VARIABLE)):
+        return
+    cores = [int(core) for core in listed.split(",")]
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)  # of this thread, by which chunks' programs are started
+    elif sys.platform == "win32":
+        import psutil  # comes with distributed
 
-    if (cores := os.environ.get(CORES_VARIABLE)) and hasattr(psutil.Process, "cpu_affinity"):
-        psutil.Process().cpu_affinity([int(core) for core in cores.split(",")])
+        psutil.Process().cpu_affinity(cores)
 
 
 @functools.cache
