@@ -107,7 +107,7 @@ def work(scheduler: str, workers: int | None, folders: Sequence[tuple[str, str]]
         JobError: The engine is not installed, or a program is missing.
     """
     _require_engine("worker")
-    from vs_videoinr.jobs.engine import serve
+    from vs_videoinr.jobs.local_workers import serve
 
     gpus = script_info.this_machine([]).gpus
     with _interruptible():

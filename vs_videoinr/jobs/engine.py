@@ -1,4 +1,4 @@
-"""The engine that hands out chunks: all that speaks to Dask Distributed, apart from what runs in a worker.
+"""The engine that hands out chunks: all that asks Dask Distributed for something.
 
 Dask's scheduler decides which worker makes which chunk, notices when one is gone, and gives its chunk to another. Here
 is only how many chunks it is given at a time, and what becomes of their results.
@@ -6,13 +6,8 @@ is only how many chunks it is given at a time, and what becomes of their results
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
-import logging
-import os
 import secrets
-import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -23,9 +18,11 @@ from distributed import Client, Future, LocalCluster, Nanny
 from distributed.client import FutureCancelledError, FuturesCancelledError
 from distributed.scheduler import KilledWorker
 
-from vs_videoinr.jobs import script_info, tools, worker
+from vs_videoinr.jobs import script_info, worker
 from vs_videoinr.jobs.encode import Recipe
 from vs_videoinr.jobs.errors import JobError
+from vs_videoinr.jobs.local_workers import RETRY_SECONDS, start_workers, stop_workers
+from vs_videoinr.jobs.progress import Patience, Say
 from vs_videoinr.jobs.script_info import ScriptInfo
 
 #: How often a chunk is tried before the job is given up.
@@ -34,46 +31,11 @@ MAX_TRIES = 3
 #: Chunks that a worker may fail to make in a row before it gets no more.
 MAX_FAILURES = 3
 
-#: Numbers of threads that the user has set. Dask makes 1 of them, in this process as well.
-_THREADS = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-
 #: Seconds between two looks at what has changed.
 _TICK_SECONDS = 0.5
 
-#: Seconds until somebody who waits is told what for.
-_PATIENCE_SECONDS = 5.0
-
-#: Seconds between two tries to reach a scheduler.
-_RETRY_SECONDS = 2.0
-
 #: Seconds that a cancelled chunk may take to end its programs.
 _END_SECONDS = 1.0
-
-Say = Callable[[str], None]
-
-# What Dask would tell of is told here in a sentence.
-for _name in ("distributed", "distributed.client"):
-    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
-
-
-class _Patience:
-    """Says once what is waited for, when that takes longer than anybody expects."""
-
-    def __init__(self, say: Say, text: str, seconds: float = _PATIENCE_SECONDS) -> None:
-        self._say, self._text, self._seconds = say, text, seconds
-        self._since: float | None = None
-        self._told = False
-
-    def look(self, waiting: bool) -> None:
-        """Take note of whether it is waited now."""
-        now = time.monotonic()
-        if not waiting:
-            self._since, self._told = None, False
-        elif self._since is None:
-            self._since = now
-        if waiting and not self._told and self._since is not None and now - self._since >= self._seconds:
-            self._told = True
-            self._say(self._text)
 
 
 class Engine:
@@ -160,14 +122,14 @@ class Engine:
             self._own.close()
 
     def _connected(self) -> Client:
-        patience = _Patience(self._say, f"there is no scheduler at {self._address} yet; waiting for it", 0)
+        patience = Patience(self._say, f"there is no scheduler at {self._address} yet; waiting for it", 0)
         while self._client is None:
             with contextlib.suppress(OSError, TimeoutError):
                 self._client = Client(self._address, timeout=3)
                 self._nannies = self._client.sync(start_workers, self._address, self._workers, self._gpus)
             if self._client is None:
                 patience.look(True)
-                time.sleep(_RETRY_SECONDS)
+                time.sleep(RETRY_SECONDS)
         return self._client
 
     def _wait_for_scheduler(self) -> None:
@@ -186,7 +148,7 @@ class Engine:
         self._nannies = []
 
     def _wait_for_workers(self, client: Client) -> None:
-        patience = _Patience(self._say, f"waiting for workers; on each machine: videoinr worker {self._address}")
+        patience = Patience(self._say, f"waiting for workers; on each machine: videoinr worker {self._address}")
         while not _takers(client):
             patience.look(True)
             time.sleep(_TICK_SECONDS)
@@ -222,7 +184,7 @@ class _Round:
     def run(self) -> None:
         """Go on until all is done; what is on its way is cancelled if it ends otherwise."""
         address = self._client.scheduler.address  # type: ignore[union-attr]
-        patience = _Patience(self._say, f"no worker takes chunks; on each machine: videoinr worker {address}")
+        patience = Patience(self._say, f"no worker takes chunks; on each machine: videoinr worker {address}")
         try:
             while self._waiting or self._running:
                 held = self._client.processing()
@@ -328,72 +290,3 @@ def _dashboard() -> str | None:
     except ImportError:
         return None
     return "127.0.0.1:0"
-
-
-async def start_workers(address: str, count: int, gpus: int, folders: Sequence[tuple[str, str]] = ()) -> list[Nanny]:
-    """Start worker processes on this machine, each with a share of its cores and with a GPU of its own.
-
-    Args:
-        address: Of the scheduler.
-        count: How many.
-        gpus: GPUs of this machine, which workers are given in turn.
-        folders: Folders of jobs and where they lie on this machine.
-    """
-    nannies = [
-        Nanny(
-            address,
-            nthreads=1,
-            name=f"{socket.gethostname()}-{os.getpid()}-{k}",
-            resources={worker.RESOURCE: 1},
-            memory_limit=0,
-            silence_logs=logging.CRITICAL + 1,
-            env=_environment(k, count, gpus, folders),
-        )
-        for k in range(count)
-    ]
-    await asyncio.gather(*nannies)
-    return nannies
-
-
-async def stop_workers(nannies: Sequence[Nanny]) -> None:
-    """End worker processes, and with them what they run."""
-    await asyncio.gather(*(nanny.close(timeout=2) for nanny in nannies))
-
-
-async def serve(address: str, count: int, gpus: int, folders: Sequence[tuple[str, str]], say: Say) -> None:
-    """Work for a scheduler until cancelled; when it goes, wait for it to come back."""
-    patience = _Patience(say, f"there is no scheduler at {address} yet; waiting for it", 0)
-    while True:
-        nannies: list[Nanny] = []
-        try:
-            nannies = await start_workers(address, count, gpus, folders)
-            patience.look(False)
-            say(f"{count} worker{'s' * (count > 1)} at {address}")
-            await asyncio.wait(
-                [asyncio.ensure_future(nanny.finished()) for nanny in nannies], return_when="FIRST_COMPLETED"
-            )
-            say(f"the scheduler at {address} is gone; waiting for it")
-        except (OSError, TimeoutError):
-            patience.look(True)
-        finally:
-            with contextlib.suppress(Exception):
-                await stop_workers(nannies)
-        await asyncio.sleep(_RETRY_SECONDS)
-
-
-def _environment(k: int, count: int, gpus: int, folders: Sequence[tuple[str, str]]) -> dict[str, str]:
-    cores = _share(tools.cores(), k, count)
-    variables = {worker.CORES_VARIABLE: ",".join(map(str, cores)), worker.FOLDERS_VARIABLE: json.dumps(list(folders))}
-    variables |= {name: wanted or str(len(cores)) for name, wanted in _THREADS.items()}
-    if gpus:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = visible.split(",") if visible else [str(gpu) for gpu in range(gpus)]
-        variables["CUDA_VISIBLE_DEVICES"] = names[k % gpus]
-    return variables
-
-
-def _share(cores: Sequence[int], k: int, count: int) -> Sequence[int]:
-    """The cores of worker `k` of so many: neighbours, as many as the others have, at least one."""
-    if count >= len(cores):
-        return [cores[k % len(cores)]]
-    return cores[len(cores) * k // count : len(cores) * (k + 1) // count]

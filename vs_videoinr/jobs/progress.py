@@ -6,9 +6,12 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from vs_videoinr.jobs.chunks import Chunk
+
+#: Seconds until somebody who waits is told what for.
+PATIENCE_SECONDS = 5.0
 
 #: Seconds between two lines, on a terminal (where they replace each other) and elsewhere.
 _TERMINAL_SECONDS, _LOG_SECONDS = 0.5, 30.0
@@ -17,6 +20,30 @@ _TERMINAL_SECONDS, _LOG_SECONDS = 0.5, 30.0
 def say(text: str) -> None:
     """Write a line that stays to stderr."""
     _write(f"videoinr: {text}", ends=True)
+
+
+#: Tells the user something in one line.
+Say = Callable[[str], None]
+
+
+class Patience:
+    """Says once what is waited for, when that takes longer than anybody expects."""
+
+    def __init__(self, say: Say, text: str, seconds: float = PATIENCE_SECONDS) -> None:
+        self._say, self._text, self._seconds = say, text, seconds
+        self._since: float | None = None
+        self._told = False
+
+    def look(self, waiting: bool) -> None:
+        """Take note of whether it is waited now."""
+        now = time.monotonic()
+        if not waiting:
+            self._since, self._told = None, False
+        elif self._since is None:
+            self._since = now
+        if waiting and not self._told and self._since is not None and now - self._since >= self._seconds:
+            self._told = True
+            self._say(self._text)
 
 
 class Progress:
