@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import socket
@@ -118,6 +117,15 @@ def until(process: subprocess.Popen[str], true: Callable[[], object], seconds: f
         assert process.poll() is None, process.communicate()
         assert time.monotonic() - start < seconds
         time.sleep(0.05)
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """Read what a process says up to a line that contains `text`; return that."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return line
+    raise AssertionError(f"it has not said: {text}")
 
 
 def below(process: subprocess.Popen[str], name: str, argument: str = "") -> list[psutil.Process]:
@@ -293,13 +301,15 @@ def test_a_worker_with_other_programs_is_refused(
     other.write_text(f'#!/bin/sh\n[ "$1" = -version ] && echo ffmpeg version 0.1 || exec "{ffmpeg}" "$@"\n')
     other.chmod(0o755)
     good = commands.start("worker", address, "--workers", "1")
-    path = script(SLOW.replace("SECONDS", "0.03"))
+    path = script(SLOW.replace("SECONDS", "0.01"))
     render = commands.start("render", path, "out.mkv", "--lossless", "--chunk", "8", "--scheduler", address)
-    until(render, lambda: below(good, "vspipe"))
+    until(render, lambda: below(good, "vspipe", "y4m"))
+    busy = below(good, "vspipe", "y4m")[0]
+    busy.suspend()
     bad = commands.start("worker", address, "--workers", "1", PATH=f"{other.parent}{os.pathsep}{os.environ['PATH']}")
-    said = commands.finish(render)
-    assert re.search(rf"worker \S+-{bad.pid}-0 .* is refused: it has ffmpeg 0.1 instead of ", said)
-    assert said.endswith("out.mkv is done\n")
+    assert f"-{bad.pid}-0 (" in read_until(render, "is refused: it has ffmpeg 0.1 instead of ")
+    busy.resume()
+    assert commands.finish(render).endswith("out.mkv is done\n")
 
 
 def may_mount() -> bool:
@@ -326,9 +336,7 @@ def test_a_worker_without_room(
     bad = commands.run(["unshare", "-rm", "sh", "-c", f"{mount} 2>/dev/null; exec {worker}"])
     path = script(SLOW.replace("SECONDS", "0.02"))
     for one in (bad, commands.start("worker", address, "--workers", "1")):
-        assert one.stderr is not None
-        while f"1 worker at {address}" not in one.stderr.readline():
-            pass
+        read_until(one, f"1 worker at {address}")
     said = commands.render(path, "out.mkv", "--lossless", "--chunk", "8", "--job", job, "--scheduler", address)
     assert "No space left on device" in said
     assert hashes(tmp_path / "out.mkv") == one_process(path)
