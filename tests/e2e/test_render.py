@@ -273,17 +273,23 @@ def test_a_cluster_loses_its_scheduler_and_gets_a_worker_late(
     address = f"tcp://127.0.0.1:{port}"
     scheduler = start_scheduler(commands, port)
     early = commands.start("worker", address, "--workers", "1")
-    path = script(SLOW.replace("SECONDS", "0.1"))
+    path = script(SLOW.replace("SECONDS", "0.02"))
     render = commands.start("render", path, "out.mkv", "--lossless", "--chunk", "8", "--scheduler", address)
-    until(render, lambda: below(early, "vspipe"))
+    until(render, lambda: below(early, "vspipe", "y4m"))
+    first = below(early, "vspipe", "y4m")[0]
+    first.suspend()  # a chunk takes as long as the rest takes here
     scheduler.kill()
+    until(render, lambda: not first.is_running())
     start_scheduler(commands, port)
+    until(render, lambda: below(early, "vspipe", "y4m"))
+    busy = below(early, "vspipe", "y4m")[0]
+    busy.suspend()
     # The shared folder has another path on this machine.
     elsewhere = tmp_path.with_name(f"{tmp_path.name}-elsewhere")
     elsewhere.symlink_to(tmp_path)
     late = commands.start("worker", address, "--workers", "1", "--map", f"{tmp_path}={elsewhere}")
-    until(render, lambda: below(late, "vspipe"))
-    assert str(elsewhere / path.name) in below(late, "vspipe")[0].cmdline()
+    until(render, lambda: below(late, "vspipe", str(elsewhere / path.name)))
+    busy.resume()
     said = commands.finish(render)
     assert f"the scheduler at {address} is gone; waiting for it" in said
     assert hashes(tmp_path / "out.mkv") == one_process(path)
