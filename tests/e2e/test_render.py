@@ -110,13 +110,14 @@ def one_process(
     return render
 
 
-def until(process: subprocess.Popen[str], true: Callable[[], object], seconds: float = 60) -> None:
-    """Wait for something that has to happen while a process runs."""
+def until[T](process: subprocess.Popen[str], true: Callable[[], T], seconds: float = 60) -> T:
+    """Wait for something that has to happen while a process runs; return it."""
     start = time.monotonic()
-    while not true():
+    while not (found := true()):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() - start < seconds
         time.sleep(0.05)
+    return found
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
@@ -182,7 +183,8 @@ def test_a_job_is_interrupted_and_goes_on_whatever_is_killed(
     path, job = script(SLOW.replace("SECONDS", "0.05")), tmp_path / "job"
     arguments: Sequence[str | Path] = (path, "out.mkv", "--lossless", "--chunk", "10", "--job", job)
     first = commands.start("render", *arguments, "--workers", "1")
-    until(first, lambda: any(job.glob("chunks/*9.mkv")) and below(first, "vspipe"))
+    until(first, lambda: any(job.glob("chunks/*9.mkv")))
+    until(first, lambda: below(first, "vspipe", "y4m"))[0].suspend()
     children = psutil.Process(first.pid).children(recursive=True)
     assert "another process works on the job" in commands.render(*arguments, status=1)
     first.send_signal(signal.SIGINT)
@@ -208,12 +210,10 @@ def test_a_job_is_interrupted_and_goes_on_whatever_is_killed(
 
     second = commands.start("render", *arguments, "--workers", "3")
     for victim in (0, 1):  # vspipe of a chunk, ffmpeg of another one
-        until(second, lambda: pair_of(second))
-        pair = pair_of(second)
+        pair = until(second, lambda: pair_of(second))
         pair[victim].kill()
         until(second, lambda pair=pair: not any(one.is_running() for one in pair))  # type: ignore[misc]
-    until(second, lambda: pair_of(second))
-    pair_of(second)[0].parent().kill()
+    until(second, lambda: pair_of(second))[0].parent().kill()
     said = commands.finish(second)
     assert "vspipe ended with -9" in said
     assert "ffmpeg ended with -9" in said
@@ -232,19 +232,16 @@ def test_each_gpu_gets_a_worker_and_a_share_of_the_cores(commands: Commands, scr
     render = commands.start(
         "render", path, "out.mkv", "--chunk", "16", PATH=f"{driver.parent}{os.pathsep}{commands.environment['PATH']}"
     )
-    seen: dict[str, set[int]] = {}
-
-    def both() -> bool:
-        for one in below(render, "vspipe", "y4m"):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                seen[one.environ()["CUDA_VISIBLE_DEVICES"]] = {*one.cpu_affinity()}
-        return len(seen) == 2
-
-    until(render, both)
-    assert {*seen} == {"0", "1"}
-    cores = os.sched_getaffinity(0)
-    assert seen["0"] | seen["1"] == cores
-    assert len(cores) < 2 or not seen["0"] & seen["1"]
+    first = until(render, lambda: below(render, "vspipe", "y4m"))[0]
+    first.suspend()
+    second = until(render, lambda: [one for one in below(render, "vspipe", "y4m") if one.pid != first.pid])[0]
+    second.suspend()
+    assert {one.environ()["CUDA_VISIBLE_DEVICES"] for one in (first, second)} == {"0", "1"}
+    shares, cores = [{*one.cpu_affinity()} for one in (first, second)], os.sched_getaffinity(0)
+    assert shares[0] | shares[1] == cores
+    assert len(cores) < 2 or not shares[0] & shares[1]
+    first.resume()
+    second.resume()
     commands.finish(render)
 
 
@@ -275,14 +272,12 @@ def test_a_cluster_loses_its_scheduler_and_gets_a_worker_late(
     early = commands.start("worker", address, "--workers", "1")
     path = script(SLOW.replace("SECONDS", "0.02"))
     render = commands.start("render", path, "out.mkv", "--lossless", "--chunk", "8", "--scheduler", address)
-    until(render, lambda: below(early, "vspipe", "y4m"))
-    first = below(early, "vspipe", "y4m")[0]
+    first = until(render, lambda: below(early, "vspipe", "y4m"))[0]
     first.suspend()  # a chunk takes as long as the rest takes here
     scheduler.kill()
     until(render, lambda: not first.is_running())
     start_scheduler(commands, port)
-    until(render, lambda: below(early, "vspipe", "y4m"))
-    busy = below(early, "vspipe", "y4m")[0]
+    busy = until(render, lambda: below(early, "vspipe", "y4m"))[0]
     busy.suspend()
     # The shared folder has another path on this machine.
     elsewhere = tmp_path.with_name(f"{tmp_path.name}-elsewhere")
@@ -309,8 +304,7 @@ def test_a_worker_with_other_programs_is_refused(
     good = commands.start("worker", address, "--workers", "1")
     path = script(SLOW.replace("SECONDS", "0.01"))
     render = commands.start("render", path, "out.mkv", "--lossless", "--chunk", "8", "--scheduler", address)
-    until(render, lambda: below(good, "vspipe", "y4m"))
-    busy = below(good, "vspipe", "y4m")[0]
+    busy = until(render, lambda: below(good, "vspipe", "y4m"))[0]
     busy.suspend()
     bad = commands.start("worker", address, "--workers", "1", PATH=f"{other.parent}{os.pathsep}{os.environ['PATH']}")
     assert f"-{bad.pid}-0 (" in read_until(render, "is refused: it has ffmpeg 0.1 instead of ")
