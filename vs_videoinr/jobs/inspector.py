@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import vs_videoinr
 from vs_videoinr.errors import ModelError
 from vs_videoinr.jobs import chunks, script_info, tools
 from vs_videoinr.jobs.colour_tags import colour_tags, pixel_shape
@@ -114,7 +115,8 @@ def _duration(properties: Mapping[str, Any]) -> Fraction | None:
 
 def _own_modules(names: Iterable[str]) -> dict[str, str]:
     """Checksums of the modules that are not part of an installation, by path."""
-    installed = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
+    folders = [*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), str(Path(vs_videoinr.__file__).parent)]
+    installed = tuple(folder + os.sep for folder in folders)
     paths = {getattr(sys.modules[name], "__file__", None) for name in names}
     own = sorted(path for path in paths if path and Path(path).is_file() and not path.startswith(installed))
     return {path: _sha256(Path(path).read_bytes()) for path in own}

@@ -54,8 +54,7 @@ def run_python(module: str, *arguments: str) -> str:
     Raises:
         JobError: It failed; the message is the last line that it wrote to stderr.
     """
-    command = [sys.executable, "-m", module, *arguments]
-    # A script that prints must not be taken for the answer, which comes last.
+    command = [sys.executable, "-P", "-m", module, *arguments]  # nothing of the folder that the command is run in
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode:
         raise JobError(reason(done.stderr))
