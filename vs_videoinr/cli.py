@@ -1,4 +1,4 @@
-"""The `videoinr` command: which models there are, and importing one."""
+"""The `videoinr` command: models are listed and imported, scripts rendered."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import errno
 import io
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +44,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         if options.command == "models":
             return _print(_listing())
+        if options.command in ("render", "worker"):
+            return _work(options)
         text = _import(options.file, options.name, options.description, options.force)
     except ModelError as error:
         _complain(f"videoinr: {error}")
@@ -86,7 +89,9 @@ def _discard(stream: TextIO | None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="videoinr", description="Models of the VapourSynth plugin core.videoinr.")
+    parser = argparse.ArgumentParser(
+        prog="videoinr", description="Models and long jobs of the VapourSynth plugin core.videoinr."
+    )
     parser.add_argument("--version", action="version", version=f"videoinr {vs_videoinr.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("models", help="list the models that scripts can name")
@@ -98,7 +103,98 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument("--name", required=True, help="what scripts will call it")
     importing.add_argument("--description", default="", help="one sentence, shown by `videoinr models`")
     importing.add_argument("--force", action="store_true", help="replace an imported model of that name")
+    _add_render(commands)
     return parser
+
+
+def _add_render(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    rendering = commands.add_parser(
+        "render",
+        help="render a script to a file, in chunks: can be stopped and started again, uses all GPUs or many machines",
+        description="Render output 0 of a VapourSynth script. Started again, it does what is missing.",
+    )
+    rendering.add_argument("script", type=_path, metavar="SCRIPT", help="the script")
+    rendering.add_argument("out", type=_path, metavar="OUT", help="the file to make: .mkv, .mp4, .mov or .webm")
+    rendering.add_argument("--workers", type=_count, metavar="N", help="processes here (default: one for each GPU)")
+    rendering.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, whose workers are used: tcp://HOST:8786")
+    rendering.add_argument("--source", type=_path, metavar="FILE", help="take sound, subtitles and chapters from it")
+    encoder = rendering.add_mutually_exclusive_group()
+    encoder.add_argument("--lossless", action="store_true", help="encode as FFV1")
+    encoder.add_argument("--encoder", metavar="ARGUMENTS", help='of ffmpeg (default: "-c:v libx264 -crf 16")')
+    rendering.add_argument("--chunk", type=_count, metavar="FRAMES", help="frames of a chunk (default: 500)")
+    rendering.add_argument("--job", type=_path, metavar="FOLDER", help="where chunks are kept (default: OUT.job)")
+    rendering.add_argument("--restart", action="store_true", help="begin anew, whatever is there already")
+    rendering.add_argument(
+        "--arg", type=_pair, action="append", default=[], metavar="KEY=VALUE", help="a variable of the script"
+    )
+    working = commands.add_parser("worker", help="work for `videoinr render --scheduler` on another machine")
+    working.add_argument("scheduler", metavar="ADDRESS", help="of Dask's scheduler: tcp://HOST:8786")
+    working.add_argument("--workers", type=_count, metavar="N", help="processes (default: one for each GPU)")
+    working.add_argument(
+        "--map",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="THERE=HERE",
+        help="a shared folder that has another path on this machine than on that of the job",
+    )
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.abspath(text))  # noqa: PTH100  # other machines may have other links
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not key or not sign:
+        raise argparse.ArgumentTypeError(f"{text!r} has no = between its two parts")
+    return key, value
+
+
+def _split(arguments: str | None) -> list[str]:
+    from vs_videoinr.jobs.errors import JobError
+
+    try:
+        return shlex.split(arguments or "")
+    except ValueError as error:
+        raise JobError(f"--encoder cannot be read: {error}") from None
+
+
+def _work(options: argparse.Namespace) -> int:
+    """Render, or work for somebody who does; return the exit status."""
+    from vs_videoinr.jobs import command
+    from vs_videoinr.jobs.encode import DEFAULT_ENCODER, LOSSLESS_ENCODER
+    from vs_videoinr.jobs.errors import JobError
+
+    try:
+        if options.command == "worker":
+            command.work(options.scheduler, options.workers, options.map)
+        else:
+            encoder = LOSSLESS_ENCODER if options.lossless else _split(options.encoder) or DEFAULT_ENCODER
+            command.render(
+                command.Request(
+                    script=options.script,
+                    out=options.out,
+                    source=options.source,
+                    encoder=encoder,
+                    chunk=options.chunk,
+                    folder=options.job,
+                    restart=options.restart,
+                    workers=options.workers,
+                    scheduler=options.scheduler,
+                    arguments=dict(options.arg),
+                )
+            )
+    except JobError as error:
+        _complain(f"videoinr: {error}")
+        return 1
+    return 0
 
 
 def _listing() -> str:

@@ -1,9 +1,10 @@
-"""docs/RELIABILITY.md: each stage writes its own section."""
+"""docs/RELIABILITY.md, and pages like it: each stage writes its own section."""
 
 from __future__ import annotations
 
 import os
 import platform
+from pathlib import Path
 
 import torch
 import vapoursynth as vs
@@ -23,12 +24,12 @@ def machine() -> str:
     )
 
 
-def write(stage: str, lines: list[str]) -> None:
-    """Put `lines` between the marks of `stage`, below a line on the machine."""
+def write(stage: str, lines: list[str], page: Path = PAGE) -> None:
+    """Put `lines` between the marks of `stage` on a page, below a line on the machine."""
     begin, end = f"<!-- {stage}: begin -->\n", f"<!-- {stage}: end -->\n"
-    before, opened, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    before, opened, rest = page.read_text(encoding="utf-8").partition(begin)
     _, closed, after = rest.partition(end)
     if not opened or not closed:
-        raise SystemExit(f"{PAGE.name} has no section {stage}")
+        raise SystemExit(f"{page.name} has no section {stage}")
     body = "\n".join([f"({machine()})", "", *lines])
-    PAGE.write_text(f"{before}{begin}{body}\n{end}{after}", encoding="utf-8")
+    page.write_text(f"{before}{begin}{body}\n{end}{after}", encoding="utf-8")

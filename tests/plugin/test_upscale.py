@@ -183,6 +183,15 @@ def test_properties_are_carried_corrected_or_gone(core: Any, moving: Any, tiny: 
         assert duration(props) == Fraction(1, 48)
 
 
+@pytest.mark.parametrize("size", [16, 32])
+def test_frames_name_the_pair_that_they_are_made_of(core: Any, moving: Any, tiny: str, size: int) -> None:
+    """Also those that are made by two calls, one behind the other: the last one counts."""
+    once = core.videoinr.Upscale(moving(), factor_num=5, factor_den=2, width=size, height=size * 3 // 4, model=tiny)
+    assert [props["_VideoINRPair"] for props in props_of(once)] == [2 * n // 5 for n in range(12)]
+    twice = core.videoinr.Query(once, times=[7.5, 2, 2.25], model=tiny)
+    assert [props["_VideoINRPair"] for props in props_of(twice)] == [7, 2, 2]
+
+
 def numbered(n: int, f: Any) -> Any:
     f = f.copy()
     f.props["number"] = n

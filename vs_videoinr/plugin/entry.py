@@ -18,7 +18,7 @@ import torch
 
 from vs_videoinr.errors import ModelError
 from vs_videoinr.networks.base import Network
-from vs_videoinr.plugin import arguments, scene_cuts
+from vs_videoinr.plugin import arguments, dry_run, scene_cuts
 from vs_videoinr.plugin.arguments import MAX_INT, Clip, Request, UsageError
 from vs_videoinr.plugin.frame_plan import FramePlan, plan_frame
 from vs_videoinr.rendering import accelerator
@@ -138,6 +138,8 @@ class Filter:
             residual: Y, U and V of the chroma that `frame0` and `frame1` lack, and where that goes which `output`
                 lacks; Y is not looked at.
         """
+        if dry_run.current is not None:
+            return
         pair = FramePair(left, right, frame0, frame1, before, after)
         if content == Content.MOTION:
             self._picture.motion(pair, t, output, self._request.flow_view)
@@ -179,6 +181,8 @@ def create(
             f"out of memory on {request.device} for the model; use a smaller model or another device"
         ) from None
     arguments.check_limits(function, source, request, network.limits)
+    if dry_run.current is not None:
+        dry_run.current.models.add((request.model, request.device.type))
     return Filter(source, request, network)
 
 

@@ -49,6 +49,7 @@ static void correct_properties(const Output *o, VSMap *properties, const FramePl
         vsapi->mapDeleteKey(properties, "_DurationDen");
     }
     correct_scenes(properties, plan, shown, vsapi);
+    vsapi->mapSetInt(properties, PAIR, plan->left, maReplace);
     if (!plan->on_source) {
         vsapi->mapDeleteKey(properties, "_AbsoluteTime");
         vsapi->mapDeleteKey(properties, "_PictType");

@@ -136,8 +136,10 @@ VSNode *build_graph(Engine *e, VSNode *clip, const VSMap *in, char *message, VSC
 
 /* ---------------------------------------------------------------- frame properties */
 
-/* Properties that only the filters of one call see. */
+/* Properties of our own, which are removed from the frames of the clip. All but PAIR only the filters of one call see.
+ */
 #define PRIVATE "_VideoINR"
+#define PAIR PRIVATE "Pair"       /* of an output frame: the source frame at or before its time */
 #define CUT PRIVATE "Cut"         /* the next frame begins another scene */
 #define HELD PRIVATE "Held"       /* LEFT or RIGHT: the picture is that source frame as it is; BETWEEN: it is new */
 #define RESIDUAL PRIVATE "Chroma" /* a frame: the chroma that this one lacks */

@@ -1,0 +1,1 @@
+"""What `videoinr render` is worth: engines compared, speed-up and overhead measured."""
