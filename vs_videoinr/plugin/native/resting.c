@@ -72,8 +72,9 @@ static void see_motion(uint8_t *moves, const VSFrame *frame, const VSFrame *left
     memset(moves, 0, (size_t)width);
     for (int y = row * rows; y < (row + 1) * rows; y++) {
         const Rows r = rows_of(frame, left, right, 0, y, vsapi);
-        (size == 1 ? mark_motion_8 : size == 2 ? mark_motion_16 : mark_motion_32)(moves, r.left, r.right, r.between,
-                                                                                  width);
+        (size == 1   ? mark_motion_8
+         : size == 2 ? mark_motion_16
+                     : mark_motion_32)(moves, r.left, r.right, r.between, width);
     }
     for (int halvings = format->subSamplingW; halvings > 0; halvings--) {
         width /= 2;
@@ -89,8 +90,9 @@ static void keep_resting_plane(VSFrame *frame, const VSFrame *between, const VSF
     uint8_t *to = vsapi->getWritePtr(frame, plane);
     for (int y = 0; y < vsapi->getFrameHeight(frame, plane); y++, to += vsapi->getStride(frame, plane)) {
         const Rows r = rows_of(between, left, right, plane, y, vsapi);
-        (size == 1 ? keep_resting_8 : size == 2 ? keep_resting_16 : keep_resting_float)(to, r.between, r.left, r.right,
-                                                                                        width);
+        (size == 1   ? keep_resting_8
+         : size == 2 ? keep_resting_16
+                     : keep_resting_float)(to, r.between, r.left, r.right, width);
     }
 }
 
