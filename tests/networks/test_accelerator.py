@@ -221,10 +221,10 @@ def test_what_waits_or_mixes_devices_is_seen(wait: Callable[[Tensor], object], d
 @pytest.mark.parametrize(
     ("by_triton", "config", "encoded", "enlarged", "further"),
     [
-        pytest.param(True, WarpINRConfig(), 390, 305, 2, id="light", marks=needs_triton),
-        pytest.param(True, WarpINRConfig(detail=TrunkDetailConfig()), 390, 1075, 2, id="trunk", marks=needs_triton),
-        pytest.param(False, WarpINRConfig(), 575, 355, 55, id="light-by-torch"),
-        pytest.param(False, WarpINRConfig(detail=TrunkDetailConfig()), 575, 1125, 55, id="trunk-by-torch"),
+        pytest.param(True, WarpINRConfig(), 385, 305, 2, id="light", marks=needs_triton),
+        pytest.param(True, WarpINRConfig(detail=TrunkDetailConfig()), 400, 1105, 2, id="trunk", marks=needs_triton),
+        pytest.param(False, WarpINRConfig(), 570, 355, 55, id="light-by-torch"),
+        pytest.param(False, WarpINRConfig(detail=TrunkDetailConfig()), 585, 1150, 55, id="trunk-by-torch"),
     ],
 )
 def test_launches_are_bounded(

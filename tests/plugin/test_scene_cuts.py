@@ -283,7 +283,7 @@ def test_marks_stay_on_one_frame_each(
     props = props_of(clip.videoinr.Upscale(scale=scale, factor_num=factor, sc_mode=mode, model=tiny))
     assert [n for n, p in enumerate(props) if p.get("_SceneChangeNext")] == [last]
     assert [n for n, p in enumerate(props) if p.get("_SceneChangePrev")] == [first]
-    assert not any(name.startswith("_VideoINR") for p in props for name in p)
+    assert {name for p in props for name in p if name.startswith("_VideoINR")} == {"_VideoINRPair"}
 
 
 def test_repeated_frames_stay_what_they_are(core: Any, film: Any, tiny: str) -> None:
@@ -382,4 +382,4 @@ def test_private_properties_of_the_input_mean_nothing(core: Any, film: Any, tiny
         plain = clip.videoinr.Upscale(scale=scale, factor_num=2, model=tiny, **arguments)
         out = marked.videoinr.Upscale(scale=scale, factor_num=2, model=tiny, **arguments)
         assert all(same(a, b) for a, b in zip(pixels_of(plain), pixels_of(out), strict=True))
-        assert not any(name.startswith("_VideoINR") for props in props_of(out) for name in props)
+        assert {name for props in props_of(out) for name in props if name.startswith("_VideoINR")} == {"_VideoINRPair"}

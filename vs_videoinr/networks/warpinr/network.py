@@ -69,7 +69,7 @@ class WarpINRConfig:
         without: Stages that are left out.
     """
 
-    levels: tuple[int, ...] = (32, 32, 48, 64, 64)
+    levels: tuple[int, ...] = (48, 32, 48, 64, 64)
     hidden: int = 32
     radius: int = 3
     detail: FrameDetailConfig | TrunkDetailConfig = field(default_factory=FrameDetailConfig)
