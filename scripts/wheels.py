@@ -35,6 +35,7 @@ ENTRY = "VapourSynthPluginInit2"
 KERNELS = "vs_videoinr/networks/libvideoinr_kernels"
 FUNCTIONS = (
     "correlate",
+    "correlate_means",
     "correlate_scratch",
     "decode_colours",
     "decode_flow",

@@ -16,7 +16,7 @@
         TYPE *restrict to = output;                                                                                    \
         const TYPE *new = between, *a = left, *b = right;                                                              \
         for (int x = 0; x < width; x++)                                                                                \
-            to[x] = (a[x] == b[x]) & (new[x] - a[x] <= NOISE) & (a[x] - new[x] <= NOISE) ? a[x] : new[x];              \
+            to[x] = ((a[x] == b[x]) & (new[x] - a[x] <= NOISE) & (a[x] - new[x] <= NOISE)) ? a[x] : new[x];            \
     }
 KEEP_RESTING(keep_resting_8, uint8_t, 1)
 KEEP_RESTING(keep_resting_16, uint16_t, 1)
@@ -31,7 +31,7 @@ KEEP_RESTING(keep_resting_float, float, FLOAT_NOISE)
         const TYPE *new = between, *a = left, *b = right;                                                              \
         for (int x = 0; x < width; x++) {                                                                              \
             const TYPE made = new[x], kept = a[x];                                                                     \
-            to[x] = (kept == b[x]) & !moves[x] ? kept : made;                                                          \
+            to[x] = ((kept == b[x]) & !moves[x]) ? kept : made;                                                        \
         }                                                                                                              \
     }
 KEEP_RESTING_CHROMA(keep_resting_chroma_8, uint8_t)
