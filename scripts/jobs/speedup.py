@@ -19,8 +19,8 @@ from scripts import markdown_table
 SCRIPT = """
 import vapoursynth as vs
 core = vs.core
-clip = core.std.BlankClip(width=128, height=72, format=vs.YUV420P8, length=SOURCE, fpsnum=24, keep=True)
-clip = core.std.FrameEval(clip, lambda n: core.std.BlankClip(clip, color=[40 + n, 90, 160], length=1))
+blank = core.std.BlankClip(width=128, height=72, format=vs.YUV420P8, length=SOURCE, fpsnum=24, keep=True)
+clip = core.std.FrameEval(blank, lambda n: core.std.BlankClip(blank, color=[40 + n, 90, 160], length=1))
 clip = core.std.AddBorders(clip, 16, 16, 12, 12)
 clip = core.std.SetFrameProps(clip, _Matrix=1)
 core.videoinr.Upscale(clip, scale=4, factor_num=5, model="lite", device="cpu").set_output()
@@ -56,7 +56,7 @@ def run(source: int) -> list[str]:
         "",
         f"A chunk costs {overhead:.1f} s beside its frames (vspipe, Python and PyTorch start, the model is loaded, "
         f"ffmpeg ends, frames are counted): the difference between 16 chunks and 2, a chunk. The job costs {fixed:.1f} "
-        "s more (looking at the script, starting the engine, joining).",
+        "s more (looking at the script, starting the engine, encoding and joining, on the same core).",
         "",
         *_on_paper(per_frame, overhead, fixed),
     ]
