@@ -54,7 +54,7 @@ TILE_MARGIN_PX, MIN_TILE_PX = 48, 32
 
 #: How much a frame may take before it is cut into tiles, whose margins are made several times, and how much a tile may,
 #: in what a band does: 854x480 is not cut on a CPU.
-UNTILED_BANDS, TILE_BANDS = 10, 2
+UNTILED_BANDS, TILE_BANDS = 10, 8
 
 
 @dataclass(frozen=True)
