@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from vs_videoinr import load
 from vs_videoinr.networks import kernels
 from vs_videoinr.networks.videoinr.network import VideoINR as Published
 from vs_videoinr.networks.videoinr.network import VideoINRConfig
+from vs_videoinr.networks.warpinr.network import WarpINR
+from vs_videoinr.networks.warpinr.stages import Stage
 
 pytestmark = pytest.mark.vpy("initial-core")
 
@@ -275,7 +278,7 @@ def test_the_published_size_costs_so_many_times_as_much_or_more(
 def test_what_is_small_is_followed(core: Any, request: pytest.FixtureRequest) -> None:
     """Pieces of a picture, ten by twenty pixels, that go over another part of it are half-way at half time.
 
-    Blended, they would be seen twice.
+    Blended, they would be seen twice; where the flow is not looked for at half size, parts of them are.
     """
     film = core.bs.VideoSource(str(request.config.rootpath / BUNNY), cachemode=0)[20].resize.Bicubic(format=vs.RGBS)
     back = film.std.CropAbs(160, 96, left=20, top=10)
@@ -289,14 +292,19 @@ def test_what_is_small_is_followed(core: Any, request: pytest.FixtureRequest) ->
         return float(-10 * (made - truth)[..., 30:75, 50:95].square().mean().log10())
 
     network = load("lite")
+    assert isinstance(network, WarpINR)
+    rough = WarpINR(replace(network.config, without=frozenset({Stage.FINE_FLOW}))).requires_grad_(False)
+    rough.load_state_dict(network.state_dict())
     gains = []
     for left, top in ((200, 60), (180, 100), (100, 60)):
         piece = film.std.CropAbs(10, 20, left=left, top=top)
         for x, y in ((6, 4), (4, 6)):
             first, truth, last = (scene(piece, 60 + x * k // 2, 40 + y * k // 2) for k in range(3))
-            made = network.encode(first, last).sample(0.5, (96, 160))
-            gains.append(psnr(made, truth) - psnr((first + last) / 2, truth))
-    assert np.mean(gains) > 4.5
+            ours, without = (psnr(net.encode(first, last).sample(0.5, (96, 160)), truth) for net in (network, rough))
+            gains.append((ours - psnr((first + last) / 2, truth), ours - without))
+    over_blend, over_rough = np.mean(gains, 0)
+    assert over_blend > 4.5
+    assert over_rough > 1
 
 
 def gathering_speed(core: Any, request: pytest.FixtureRequest) -> tuple[vs.VideoNode, vs.VideoNode]:
