@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,9 +58,39 @@ class Batch:
     middle: tuple[Tensor, Target] | None = None
     following: Tensor | None = None
 
+    def to(self, device: torch.device) -> Batch:
+        """Return the same on a device."""
+        return self._map(lambda one: one.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """Return the same where a GPU can fetch it by itself; PyTorch's loader asks for that by this name."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Each tensor changed, once however often it occurs: a frame that is its own pair stays one."""
+        made: dict[int, Tensor] = {}
+
+        def once(one: Tensor) -> Tensor:
+            if id(one) not in made:
+                made[id(one)] = change(one)
+            return made[id(one)]
+
+        def target(one: Target) -> Target:
+            return Target(one.t, once(one.rgb))
+
+        return Batch(
+            once(self.frame0),
+            once(self.frame1),
+            self.size,
+            [target(one) for one in self.targets],
+            None if self.flow is None else once(self.flow),
+            None if self.middle is None else (once(self.middle[0]), target(self.middle[1])),
+            None if self.following is None else once(self.following),
+        )
+
 
 class Source(Protocol):
-    """Makes batches, each from its number alone; safe to be asked by several threads."""
+    """Makes batches, each from its number alone, so that any process can make any of them."""
 
     def make(self, number: int) -> Batch:
         """Batch `number`."""

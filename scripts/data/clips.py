@@ -32,8 +32,8 @@ def shots(frames: Frames) -> list[tuple[int, int]]:
 class Clips:
     """Makes batches of moving pieces of clips."""
 
-    def __init__(self, files: list[Path], cache: Path, spec: BatchSpec, device: torch.device, seed: int) -> None:
-        self.spec, self.device, self.seed = spec, device, seed
+    def __init__(self, files: list[Path], cache: Path, spec: BatchSpec, seed: int) -> None:
+        self.spec, self.seed = spec, seed
         self.clips = []
         for path in files:
             frames = cached(path, cache)
@@ -82,6 +82,6 @@ class Clips:
                 piece = [frames[start + n][window] for n in (0, middle, span, following)]
                 motion = float(np.abs(piece[0][::4, ::4].astype(np.int16) - piece[2][::4, ::4]).mean())
                 if motion > most:
-                    most, best = motion, [to_tensor(frame, self.device) for frame in piece]
+                    most, best = motion, [to_tensor(frame) for frame in piece]
         turn = pick_int(TRANSFORMS, random)
         return [transform(frame, turn) for frame in best]

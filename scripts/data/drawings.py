@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 SIDE_PX = 1024  # of a drawing
 OVERSAMPLING = 3  # times as large is it drawn at first
@@ -132,15 +133,25 @@ class Drawing:
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
-def draw(count: int, backgrounds: list[Tensor], seed: int) -> list[Tensor]:
-    """`count` drawings, (3, SIDE_PX, SIDE_PX) uint8, some of them upon `backgrounds`; each from its number alone."""
-    drawings = []
-    for number in range(count):
-        random = np.random.default_rng((seed, number))
-        drawing = Drawing(random, backgrounds[int(random.integers(len(backgrounds)))])
+class Drawings(Dataset[Tensor]):
+    """Drawings (3, SIDE_PX, SIDE_PX) uint8, some of them upon photographs; each from its number alone."""
+
+    def __init__(self, count: int, backgrounds: list[Tensor], seed: int) -> None:
+        self.count, self.backgrounds, self.seed = count, backgrounds, seed
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int) -> Tensor:
+        random = np.random.default_rng((self.seed, number))
+        drawing = Drawing(random, self.backgrounds[int(random.integers(len(self.backgrounds)))])
         elements = (drawing.figure, drawing.line, drawing.letters, drawing.grid)
         chances = random.dirichlet(np.ones(len(elements)))
         for _ in range(int(random.integers(60, 400))):
             elements[int(random.choice(len(elements), p=chances))]()
-        drawings.append(drawing.finish().to(backgrounds[0].device))
-    return drawings
+        return drawing.finish()
+
+
+def draw(count: int, backgrounds: list[Tensor], seed: int, workers: int = 0) -> list[Tensor]:
+    """`count` of those drawings; by so many processes, or by this one if that is 0."""
+    return list(DataLoader(Drawings(count, backgrounds, seed), batch_size=None, num_workers=workers))

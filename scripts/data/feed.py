@@ -1,57 +1,73 @@
-"""Batches from all sources in order of their numbers, made ahead by threads where there are cores for it."""
+"""Batches from all sources in order of their numbers, made ahead by processes where there are cores for it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import itertools
+from collections.abc import Iterator, Sequence
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from scripts.data.batch import Batch, Source, batch_random
 from scripts.data.fades import fade
 from scripts.data.photographs import Photographs
 
+#: Batches that each process makes ahead.
+AHEAD = 4
 
-class Feed:
+Key = tuple[int, bool]  # a batch's number, and whether it is for the flow alone
+
+
+class Batches(Dataset[Batch]):
     """What to train on at every step; the same for a number however often training was stopped before it."""
 
-    def __init__(
-        self, motion: Photographs, sources: Sequence[tuple[float, Source]], fades: float, seed: int, workers: int
-    ) -> None:
-        """Take batches from `motion` for the flow alone, all others from `sources`.
+    def __init__(self, motion: Photographs, sources: Sequence[tuple[float, Source]], fades: float, seed: int) -> None:
+        """Take batches from `motion` for the flow alone, all others from `sources`, with their shares of them.
 
-        Args:
-            motion: Makes batches for the flow alone.
-            sources: Make all others, with their shares of them.
-            fades: Share of those that fade.
-            seed: Of what is picked.
-            workers: Threads that make batches ahead; 0: every batch is made when asked for.
+        A share `fades` of the others fades; `seed` is of what is picked.
         """
         self.motion, self.sources = motion, [source for _, source in sources]
         self.shares, self.fades, self.seed = torch.tensor([float(share) for share, _ in sources]), fades, seed
-        self.ahead = 2 * workers
-        self.pool = ThreadPoolExecutor(workers) if workers else None
-        self.made: dict[tuple[int, bool], Future[Batch]] = {}
 
-    def get(self, number: int, motion: bool) -> Batch:
-        """Batch `number`; with `motion` it is one for the flow alone."""
-        if self.pool is None:
-            return self._make(number, motion)
-        self.made = {key: future for key, future in self.made.items() if key[0] >= number and key[1] == motion}
-        for later in range(number, number + self.ahead + 1):
-            if (later, motion) not in self.made:
-                self.made[later, motion] = self.pool.submit(self._make, later, motion)
-        return self.made.pop((number, motion)).result()
-
-    def close(self) -> None:
-        """Make no more."""
-        if self.pool is not None:
-            self.pool.shutdown(cancel_futures=True)
-
-    def _make(self, number: int, motion: bool) -> Batch:
+    def __getitem__(self, key: Key) -> Batch:
+        number, motion = key
         if motion:
             return self.motion.make_motion(number)
         random = batch_random(self.seed + 1, number)
         source = self.sources[int(torch.multinomial(self.shares, 1, generator=random))]
         batch = source.make(number)
         return fade(batch, random) if float(torch.rand((), generator=random)) < self.fades else batch
+
+
+class Feed:
+    """Hands out batches, on a device, by their numbers."""
+
+    def __init__(self, batches: Batches, workers: int, device: torch.device) -> None:
+        """Let `workers` processes make batches; with 0 every batch is made when asked for."""
+        self.batches, self.workers, self.device = batches, workers, device
+        self.due: Key | None = None
+        self.coming: Iterator[Batch] = iter(())
+
+    def get(self, number: int, motion: bool) -> Batch:
+        """Batch `number`; with `motion` it is one for the flow alone."""
+        if self.workers == 0:
+            return self.batches[number, motion].to(self.device)
+        if self.due != (number, motion):
+            self.coming = iter(self._loader(number, motion))
+        self.due = number + 1, motion
+        return next(self.coming).to(self.device)
+
+    def close(self) -> None:
+        """Make no more."""
+        self.due, self.coming = None, iter(())
+
+    def _loader(self, number: int, motion: bool) -> DataLoader[Batch]:
+        """Batches from a number on, without end."""
+        return DataLoader(
+            self.batches,
+            batch_size=None,
+            sampler=((later, motion) for later in itertools.count(number)),
+            num_workers=self.workers,
+            prefetch_factor=AHEAD,
+            pin_memory=self.device.type != "cpu",
+        )

@@ -55,7 +55,7 @@ class Pans:
             for step, frames in seen.items():
                 left, top = corner[0] + x * step, corner[1] + y * step
                 frames.append(picture[:, top : top + high, left : left + high])
-            flows.append(torch.tensor([-x, -y], device=picture.device) * (steps * side / high))
+            flows.append(torch.tensor([-x, -y]) * (steps * side / high))
         pictures = {step: torch.stack(frames) for step, frames in seen.items()}
         low = [reduce_bicubic(picture, (side, side)) for picture in pictures.values()]
         low = degrade_some(low, self.spec.compressed, random)

@@ -133,18 +133,17 @@ class Scene:
 
 
 class Photographs:
-    """Makes batches of photographs in motion, rendered on the device that the photographs are on."""
+    """Makes batches of photographs in motion."""
 
     def __init__(self, images: list[Tensor], spec: BatchSpec, max_motion: float, seed: int) -> None:
         """`images`: (3, H, W) uint8 each. `max_motion`: of one layer, low-resolution pixels from frame to frame."""
-        self.images, self.device = images, images[0].device
-        self.spec, self.max_motion, self.seed = spec, max_motion, seed
+        self.images, self.spec, self.max_motion, self.seed = images, spec, max_motion, seed
 
     def make(self, number: int) -> Batch:
         """Batch `number`, at one scale and one time between frames."""
         random = batch_random(self.seed, number)
         high = round(self.spec.side * pick_scale(random))
-        scene, places = self._scene(high, random), _places(high, high, self.device)
+        scene, places = self._scene(high, random), _places(high, high)
         first, last = (scene.render(places, t) for t in (0.0, 1.0))
         t = float(torch.rand(1, generator=random))
         between, following = scene.render(places, t), scene.render(places, 2 - t)
@@ -157,7 +156,7 @@ class Photographs:
         """Batch `number` without targets but the motion: much cheaper, for the flow's own first lessons."""
         random = batch_random(self.seed, number)
         high = round(self.spec.side * (1 + float(torch.rand(1, generator=random))))
-        scene, places = self._scene(high, random), _places(high, high, self.device)
+        scene, places = self._scene(high, random), _places(high, high)
         frame0, frame1 = self._low([scene.render(places, t) for t in (0.0, 1.0)], random)
         return Batch(frame0, frame1, (high, high), [], self._flow(scene, high))
 
@@ -168,7 +167,7 @@ class Photographs:
 
     def _flow(self, scene: Scene, high: int) -> Tensor:
         """The true flow as a `Batch` has it."""
-        places = _places(self.spec.side, high, self.device)
+        places = _places(self.spec.side, high)
         both = torch.cat([scene.flow(places, start, 1 - start) for start in (0.0, 1.0)])
         return both * (self.spec.side / high)
 
@@ -198,7 +197,7 @@ class Photographs:
     def _textures(self, high: int, random: torch.Generator) -> Tensor:
         size = (TEXTURE_PX, TEXTURE_PX)
         pieces = [cut_detailed(self.images, size, high, random) for _ in range(self.spec.batch)]
-        gamma = (0.7 + 0.7 * torch.rand(self.spec.batch, 1, 1, 1, generator=random)).to(self.device)
+        gamma = 0.7 + 0.7 * torch.rand(self.spec.batch, 1, 1, 1, generator=random)
         return torch.stack(pieces) ** gamma
 
     def _shapes(self, high: int, random: torch.Generator) -> Tensor:
@@ -220,11 +219,11 @@ class Photographs:
                 level = level * (TEXTURE_PX / cells) * 0.6
             softness = 0.7 + 2.5 * torch.rand(1, generator=random) ** 3
             shapes.append(level / softness + 0.5)
-        return torch.stack(shapes)[:, None].to(self.device)
+        return torch.stack(shapes)[:, None]
 
 
-def _places(count: int, high: int, device: torch.device) -> Tensor:
+def _places(count: int, high: int) -> Tensor:
     """Centres of `count` x `count` pixels that fill a picture `high` pixels a side, from its centre: (…, …, 2)."""
     pixel = high / count
-    line = (torch.arange(count, device=device) + 0.5) * pixel - 0.5 - (high - 1) / 2
+    line = (torch.arange(count) + 0.5) * pixel - 0.5 - (high - 1) / 2
     return torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)

@@ -18,23 +18,23 @@ STILL_INTERVAL = 12  # frames; neighbouring ones have little that is new
 CANDIDATES = 3  # places looked at for every piece: the one with most detail teaches most
 
 
-def load_photographs(folder: Path, device: torch.device) -> list[Tensor]:
+def load_photographs(folder: Path) -> list[Tensor]:
     """All photographs of a folder."""
     images = []
     for path in sorted(folder.glob("*.jpg")):
         with Image.open(path) as image:
-            images.append(_to_tensor(image.convert("RGB"), device))
+            images.append(_to_tensor(image.convert("RGB")))
     return images
 
 
-def load_stills(clips: list[Path], cache: Path, device: torch.device) -> list[Tensor]:
+def load_stills(clips: list[Path], cache: Path) -> list[Tensor]:
     """Every STILL_INTERVAL-th frame of all clips: pictures as cameras of videos take them."""
     frames = (frame for path in clips for frame in cached(path, cache)[::STILL_INTERVAL])
-    return [_to_tensor(frame, device) for frame in frames]
+    return [_to_tensor(frame) for frame in frames]
 
 
-def _to_tensor(picture: object, device: torch.device) -> Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().to(device)
+def _to_tensor(picture: object) -> Tensor:
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
 def detail(image: Tensor, side: int) -> float:

@@ -45,7 +45,7 @@ UNTRAINED: dict[str, type[Network]] = {kind.architecture: kind for kind in (Zoom
 FAMILIES = {
     "two stages": tuple(name for name in BASELINES if name.startswith("mvtools")),
     "one stage, fixed steps": (ZoomingSlowMo.architecture,),
-    "one stage, continuous": (VideoINR.architecture, "lite", "standard"),
+    "one stage, continuous": (VideoINR.architecture, "lite", "standard", "ensemble"),
 }
 
 #: Operators whose multiply-adds PyTorch knows; all other work is small beside them.

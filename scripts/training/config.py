@@ -41,6 +41,7 @@ class Config:
     precision: str
     seed: int
     start: str = ""
+    teacher: str = ""
 
     def settings(self) -> dict[str, Any]:
         """As a file without a base has them."""

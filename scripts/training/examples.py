@@ -6,7 +6,7 @@ are taken in groups, and each is used several times, mirrored and turned in anot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,16 +30,19 @@ class Example:
         frame: The frames.
         neighbours: The frames next to them: the one before and the one after, or none.
         truth: What they should look like, (B, 3, H, W).
+        taught: What the teacher makes of them, (B, 3, H, W), if there is one.
     """
 
     frame: Tensor
     neighbours: list[Neighbour]
     truth: Tensor
+    taught: Tensor | None = None
 
     def transform(self, way: int) -> Example:
         """Return the same in another view; see `self_ensemble`."""
         neighbours = [one.transform(way) for one in self.neighbours]
-        return Example(transform(self.frame, way), neighbours, transform(self.truth, way))
+        taught = None if self.taught is None else transform(self.taught, way)
+        return Example(transform(self.frame, way), neighbours, transform(self.truth, way), taught)
 
     def enlarged(self, net: WarpINR) -> Tensor:
         """Return what a network makes of the frames, of the truth's size."""
@@ -50,9 +53,12 @@ class Example:
 class Examples:
     """Examples by the number of the step; the same for a number however often training was stopped before it."""
 
-    def __init__(self, feed: Feed, net: WarpINR, repeats: int, seed: int) -> None:
-        """Take batches from `feed` and their motion from `net`, and use each `repeats` times."""
-        self.feed, self.net, self.repeats, self.seed = feed, net, repeats, seed
+    def __init__(self, feed: Feed, net: WarpINR, teacher: WarpINR | None, repeats: int, seed: int) -> None:
+        """Take batches from `feed` and their motion from `net`, and use each `repeats` times.
+
+        What the `teacher` makes of a frame, with all of its neighbours, goes with it.
+        """
+        self.feed, self.net, self.teacher, self.repeats, self.seed = feed, net, teacher, repeats, seed
         self.group = -1
         self.examples: list[Example] = []
 
@@ -69,16 +75,16 @@ class Examples:
         example = self.examples[number].transform(pick_int(TRANSFORMS, random))
         chance = float(torch.rand((), generator=random))
         if chance < ALONE_SHARE:
-            return Example(example.frame, [], example.truth)
+            return replace(example, neighbours=[])
         if chance < ALONE_SHARE + ONE_NEIGHBOUR_SHARE:
             side = pick_int(2, random)  # the one before or the one after
-            return Example(example.frame, example.neighbours[side : side + 1], example.truth)
+            return replace(example, neighbours=example.neighbours[side : side + 1])
         return example
 
     @torch.no_grad()
     def _examples(self, batch: Batch) -> list[Example]:
         if batch.middle is None:
-            return [Example(batch.frame0, [], batch.targets[0].rgb)]
+            return [self._taught(Example(batch.frame0, [], batch.targets[0].rgb))]
         frame, truth = batch.middle
         before, after = self.net.estimate_motion(batch.frame0, frame), self.net.estimate_motion(frame, batch.frame1)
         examples = [Example(frame, [Neighbour.before(before), Neighbour.after(after)], truth.rgb)]
@@ -86,7 +92,10 @@ class Examples:
             later = self.net.estimate_motion(batch.frame1, batch.following)
             neighbours = [Neighbour.before(after), Neighbour.after(later)]
             examples.append(Example(batch.frame1, neighbours, _at_last(batch).rgb))
-        return examples
+        return [self._taught(example) for example in examples]
+
+    def _taught(self, example: Example) -> Example:
+        return example if self.teacher is None else replace(example, taught=example.enlarged(self.teacher))
 
 
 def _at_last(batch: Batch) -> Target:

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from scripts.data.sources import make_feed
 from scripts.training.config import Config
@@ -25,6 +26,7 @@ from scripts.training.examples import Examples
 from scripts.training.losses import flow_loss, root_mean_square
 from scripts.training.optimiser import MOTION_PREFIXES, Optimiser
 from scripts.training.probe import Probe
+from vs_videoinr import ModelError, load
 from vs_videoinr.networks.warpinr.frame_detail import FrameDetailConfig
 from vs_videoinr.networks.warpinr.network import WarpINR
 from vs_videoinr.networks.warpinr.trunk_detail import TrunkDetailConfig
@@ -58,7 +60,8 @@ class Trainer:
         self.step, self.seconds, self.skipped = 0, 0.0, 0
         frames = run.parent / "frames"
         self.feed = make_feed(config.data, frames, device, config.seed)
-        self.examples = Examples(self.feed, self.net, config.repeats, config.seed)
+        teacher = load_teacher(config.teacher, device) if config.teacher else None
+        self.examples = Examples(self.feed, self.net, teacher, config.repeats, config.seed)
         self.probe = Probe(sorted(Path(config.data.val).glob("*.mp4")), frames, device, neighbours=True)
         self.state = run / "state.pt"
         if self.state.exists():
@@ -81,8 +84,11 @@ class Trainer:
         budget = self.config.budget
         return float(max(self.step / budget.steps, self.seconds / 60 / budget.minutes))
 
-    def train_step(self) -> float:
-        """One step: the motion alone for the first part of the budget, then the detail of frames. Returns the loss."""
+    def train_step(self) -> Tensor:
+        """One step: the motion alone for the first part of the budget, then the detail of frames. Returns the loss.
+
+        Nobody reads it off a GPU at every step, which would wait for it.
+        """
         motion_share, done = self.config.motion_share, min(1.0, self.progress())
         motion_only = done < motion_share
         factor = rate_factor(done, motion_share if motion_share < 1 else 0.0)
@@ -97,11 +103,10 @@ class Trainer:
         else:
             self.skipped += 1
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for average, parameter in zip(self.ema.parameters(), self.net.parameters(), strict=True):
-                average.lerp_(parameter, 1 - decay)
+        averaged = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        averaged(list(self.ema.parameters()), list(self.net.parameters()), self.step)
         self.step += 1
-        return loss.item()
+        return loss.detach()
 
     def autocast(self) -> torch.autocast:
         """The precision that the network trains in."""
@@ -116,14 +121,16 @@ class Trainer:
         return flow_loss(flows, batch.flow)
 
     def detail_loss(self) -> Tensor:
-        """How wrong enlarged frames are.
+        """How wrong enlarged frames are, and by as much again how far from what a teacher makes.
 
-        Nothing is in doubt there but detail, and the root mean square learns that sooner than Charbonnier's loss.
+        Nothing is in doubt there but detail, and the root mean square learns that sooner than Charbonnier's loss. What
+        nobody can know of a frame is in the truth, but not in what a teacher makes of it.
         """
         example = self.examples.get(self.step)
         with self.autocast():
             made = example.enlarged(self.net)
-        return root_mean_square(made, example.truth)
+        loss = root_mean_square(made, example.truth)
+        return loss if example.taught is None else loss + root_mean_square(made, example.taught)
 
     def let_learn(self, motion: bool) -> None:
         """Let what is to learn take part in the next step: pyramid and flow, or all but these."""
@@ -160,7 +167,7 @@ class Trainer:
     def loop(self, minutes: float) -> None:
         """Train until the budget, `minutes` of this call, or a signal ends it."""
         begun = saved = since = time.monotonic()
-        loss, counted = 0.0, 0
+        loss, counted = torch.zeros((), device=self.device), 0
         log.info("probe: blended bicubic %.2f dB between frames, %.2f dB at source times", *self.probe.blended)
         with stop_signals() as stop:
             while not stop:
@@ -172,13 +179,13 @@ class Trainer:
                 since = after
                 done = self.progress() >= 1 or (after - begun) / 60 >= minutes
                 if done or after - saved > SAVE_MINUTES * 60:
-                    self.report(loss / counted, counted * self.config.data.batch / (after - saved))
+                    self.report(float(loss) / counted, counted * self.config.data.batch / (after - saved))
                     self.save()
-                    loss, counted, saved, self.skipped = 0.0, 0, after, 0
+                    loss, counted, saved, self.skipped = torch.zeros_like(loss), 0, after, 0
                     if done:
                         return
                 elif self.step % 100 == 0:
-                    log.info("step %d: loss %.5f, %.2f s a step", self.step, loss / counted, after - now)
+                    log.info("step %d: loss %.5f, %.3f s a step", self.step, float(loss) / counted, after - now)
         self.save()
 
     def report(self, loss: float, samples_per_second: float) -> None:
@@ -221,6 +228,17 @@ def load_start(path: str) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise SystemExit(f"start: {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def load_teacher(name: str, device: torch.device) -> WarpINR:
+    """A model by its name or file; ends the script with a sentence if it is none that can teach."""
+    try:
+        teacher = load(name, str(device))
+    except ModelError as error:
+        raise SystemExit(f"teacher: {error}") from None
+    if not isinstance(teacher, WarpINR):
+        raise SystemExit(f"teacher: {name} is not a {WarpINR.architecture}")
+    return teacher
 
 
 def rate_factor(done: float, constant: float) -> float:

@@ -26,8 +26,6 @@ from scripts.data.video import cached, decode, frame_rate
 from scripts.gpu.pack import cut
 from vs_videoinr.networks.sampling import warp
 
-CPU = torch.device("cpu")
-
 
 def test_frames_are_decoded_as_they_were_encoded(tmp_path: Path) -> None:
     frames = np.random.default_rng(4).integers(0, 256, (7, 18, 26, 3), np.uint8)
@@ -69,7 +67,7 @@ def test_what_is_no_clip_is_refused_in_a_sentence(tmp_path: Path) -> None:
 
 
 def test_the_motion_of_photographs_leads_from_one_frame_to_the_other(photos: Path) -> None:
-    source = Photographs(load_photographs(photos, CPU), BatchSpec(4, 64, 0.5), max_motion=8, seed=4)
+    source = Photographs(load_photographs(photos), BatchSpec(4, 64, 0.5), max_motion=8, seed=4)
     still = moved = 0.0
     for number in range(6):
         batch = source.make_motion(number)
@@ -81,7 +79,7 @@ def test_the_motion_of_photographs_leads_from_one_frame_to_the_other(photos: Pat
 
 
 def test_pieces_are_cut_where_there_is_detail(photos: Path) -> None:
-    fine = load_photographs(photos, CPU)[0][:, :60, :90]  # smaller than what is wanted
+    fine = load_photographs(photos)[0][:, :60, :90]  # smaller than what is wanted
     flat = torch.full((3, 200, 200), 90, dtype=torch.uint8)
     random = torch.Generator().manual_seed(1)
     pieces = [cut_detailed([flat, fine], (100, 100), 80, random) for _ in range(80)]
@@ -92,7 +90,7 @@ def test_pieces_are_cut_where_there_is_detail(photos: Path) -> None:
 
 
 def test_pans_are_exact(photos: Path) -> None:
-    source = Pans(load_photographs(photos, CPU), BatchSpec(3, 48, 0.0), max_motion=8, seed=2)
+    source = Pans(load_photographs(photos), BatchSpec(3, 48, 0.0), max_motion=8, seed=2)
     clean = motions = 0
     for number in range(12):
         batch = source.make(number)
@@ -122,7 +120,7 @@ def test_pans_are_exact(photos: Path) -> None:
 
 def test_frames_follow_one_another_evenly_enough_to_be_neighbours(photos: Path) -> None:
     """The middle frame is what its truth becomes; the following one lies as far from the last as the middle one."""
-    images, spec = load_photographs(photos, CPU), BatchSpec(3, 48, 0.0)
+    images, spec = load_photographs(photos), BatchSpec(3, 48, 0.0)
     clean = 0
     for number in range(8):
         for source in (Pans(images, spec, 6, seed=2), Photographs(images, spec, 6, seed=2)):
@@ -151,7 +149,7 @@ def test_frames_follow_one_another_evenly_enough_to_be_neighbours(photos: Path) 
 
 
 def test_drawings_have_edges_that_lie_anywhere_between_pixels(photos: Path) -> None:
-    backgrounds = load_photographs(photos, CPU)
+    backgrounds = load_photographs(photos)
     drawings = draw(8, backgrounds, seed=3)
     # each is made from its number alone
     assert all(torch.equal(one, again) for one, again in zip(drawings[:2], draw(2, backgrounds, seed=3), strict=True))
@@ -169,7 +167,7 @@ def test_drawings_have_edges_that_lie_anywhere_between_pixels(photos: Path) -> N
 
 def test_stills_are_frames_and_want_nothing_between_them(bunny: Path, tmp_path: Path) -> None:
     frames = torch.from_numpy(cached(bunny, tmp_path).copy()).permute(0, 3, 1, 2)
-    pictures = load_stills([bunny], tmp_path, CPU)
+    pictures = load_stills([bunny], tmp_path)
     assert 1 <= len(pictures) < len(frames)
     assert all((frames == picture).all((1, 2, 3)).any() for picture in pictures)
     source = Pans(pictures, BatchSpec(2, 24, 0.0), max_motion=2, seed=1, between=False)
@@ -184,7 +182,7 @@ def test_stills_are_frames_and_want_nothing_between_them(bunny: Path, tmp_path: 
 
 
 def test_a_single_frame_is_a_pair_with_itself_and_what_it_shows(photos: Path) -> None:
-    source = SingleFrames(load_photographs(photos, CPU), BatchSpec(2, 24, 0.0), seed=1)
+    source = SingleFrames(load_photographs(photos), BatchSpec(2, 24, 0.0), seed=1)
     clean, sizes = 0, []
     for number in range(40):
         batch = source.make(number)
@@ -238,7 +236,7 @@ def test_some_single_frames_have_bars_and_are_whole_beside_them() -> None:
 
 def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
     source = Photographs(
-        load_photographs(photos, CPU), BatchSpec(2, 32, 0.0), max_motion=4, seed=1
+        load_photographs(photos), BatchSpec(2, 32, 0.0), max_motion=4, seed=1
     )  # compression: see below
     clean = 0
     for number in range(16):
@@ -256,7 +254,7 @@ def test_targets_are_what_the_network_sees_only_larger(photos: Path) -> None:
 
 def test_clips_give_true_frames_at_true_times(bunny: Path, tmp_path: Path) -> None:
     frames = torch.from_numpy(cached(bunny, tmp_path).copy())
-    source = Clips([bunny], tmp_path, BatchSpec(1, 24, 0.5), CPU, seed=3)
+    source = Clips([bunny], tmp_path, BatchSpec(1, 24, 0.5), seed=3)
     batch = source.make(0)
     wanted = (batch.targets[0].rgb[0] * 255).round().byte()
     height, width = wanted.shape[-2:]
@@ -272,12 +270,12 @@ def test_clips_give_true_frames_at_true_times(bunny: Path, tmp_path: Path) -> No
 
 def test_clips_too_small_to_cut_from_are_refused_in_a_sentence(bunny: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no clip has a shot of 8 frames of at least 160x160 pixels"):
-        Clips([bunny], tmp_path, BatchSpec(1, 40, 0.5), CPU, seed=3)
+        Clips([bunny], tmp_path, BatchSpec(1, 40, 0.5), seed=3)
 
 
 def test_what_fades_fades_evenly(photos: Path) -> None:
     """Into one colour, as much as the frame at its time and the network's input say; some show nothing at all."""
-    source = Pans(load_photographs(photos, CPU), BatchSpec(4, 48, 0.0), max_motion=8, seed=2)
+    source = Pans(load_photographs(photos), BatchSpec(4, 48, 0.0), max_motion=8, seed=2)
     random = torch.Generator().manual_seed(5)
     faded = empty = 0
     for number in range(12):

@@ -186,7 +186,7 @@ def test_a_model_is_measured_alone(bunny: Path, measured: Path, tmp_path: Path, 
 def test_scores_name_the_weights_that_they_are_of() -> None:
     """Also of a model that uses another's."""
     assert re.fullmatch("sha256 [0-9a-f]{16}", version_of("lite"))
-    assert version_of("standard") == version_of("lite")
+    assert version_of("ensemble") == version_of("standard") != version_of("lite")
 
 
 def test_a_network_of_one_size_is_measured_where_it_can_be(bunny: Path, tmp_path: Path, zooming: str) -> None:

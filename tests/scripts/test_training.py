@@ -116,7 +116,7 @@ def test_pictures_alone_teach_detail_and_leave_motion_as_it_was(train: Train, so
 def test_frames_are_shown_with_both_neighbours_either_and_none() -> None:
     frame, rest = torch.full((1, 3, 4, 4), 0.5), torch.zeros(1, 2, 4, 4)
     before, after = (Neighbour(torch.full_like(frame, n), rest, rest, rest[:, :1] == 0) for n in (0.0, 1.0))
-    examples = Examples(None, None, repeats=4, seed=1)  # type: ignore[arg-type]  # the group's examples are here
+    examples = Examples(None, None, None, repeats=4, seed=1)  # type: ignore[arg-type]  # the group's examples are here
     examples.group, examples.examples = 0, [Example(frame, [before, after], frame)]
     seen = [tuple(float(one.frame.mean()) for one in examples.get(step).neighbours) for step in range(150)]
     assert set(seen) == {(0.0, 1.0), (0.0,), (1.0,), ()}

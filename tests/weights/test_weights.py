@@ -971,7 +971,7 @@ print(*entry.version()["models"], sep="\\n")
 """
     loaded = run("-c", script)
     assert loaded.stderr == ""
-    assert [line.split()[0] for line in loaded.stdout.splitlines()] == ["lite", "standard"]
+    assert [line.split()[0] for line in loaded.stdout.splitlines()] == ["ensemble", "lite", "standard"]
     listed = run("-m", "vs_videoinr.cli", "models")
     assert (listed.returncode, listed.stderr, len(listed.stdout.splitlines())) == (0, "", 3)
     storing = ["-m", "vs_videoinr.cli", "import", str(path), "--name", "mine"]
