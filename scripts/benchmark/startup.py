@@ -59,10 +59,11 @@ def measure(bench: Bench) -> list[Row]:
 def lines(rows: list[Row]) -> list[str]:
     """The section of the report."""
     (width, height), now = rows[0]["source"], value(rows, "seconds", what="now")
+    device = rows[0].get("device", "cpu")
     body = [[row["what"], seconds(row["seconds"]), ratio(row["seconds"], now), gb(row["peak"])] for row in rows]
     return [
-        f"`lite` on {rows[0].get('device', 'cpu')}, {width}x{height} to {width * 4}x{height * 4} in YUV 4:2:0: from the start of vspipe until "
-        "its first frame has come. Medians.",
+        f"`lite` on {'a CPU' if device == 'cpu' else device}, {width}x{height} to {width * 4}x{height * 4} in "
+        "YUV 4:2:0: from the start of vspipe until its first frame has come. Medians.",
         "",
         *markdown_table(["", "time", "times now", "memory"], body),
     ]

@@ -83,8 +83,7 @@ def lines(rows: list[Row]) -> list[str]:
             "what was allocated on the GPU at most during the step. The GPU is *busy* while one of the *kernels* runs "
             "that PyTorch's profiler has seen there; both are of another run than the time, which is the least of some."
             if rows[0]["device"] != "cpu"
-            else "what the process had resident at most during the step. "
-            f"PyTorch used {rows[0]['threads']} thread(s)."
+            else f"what the process had resident at most during the step. PyTorch used {rows[0]['threads']} thread(s)."
         ),
     ]
     for case in dict.fromkeys(_case(row) for row in rows):

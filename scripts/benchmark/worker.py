@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.autograd import DeviceType
 
 import vs_videoinr
 from scripts.benchmark.counting import counted
@@ -80,7 +79,7 @@ class Device:
         for event in profile.key_averages():
             if self.is_cpu:
                 times[event.key.removeprefix("aten::")] = event.self_cpu_time_total
-            elif event.device_type != DeviceType.CPU:  # what has been run there, not what has asked for it
+            elif event.device_type.name != "CPU":  # what has been run there, not what has asked for it
                 name = event.key[:KERNEL_NAME]
                 times[name] = times.get(name, 0) + event.self_device_time_total
                 kernels += event.count

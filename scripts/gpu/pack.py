@@ -92,8 +92,8 @@ def pack_plugin(_: argparse.Namespace) -> None:
             copy = Path(temporary, name)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy)
-        build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, temporary]
-        subprocess.run(build, check=True)
+        build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
+        subprocess.run([*build, folder, temporary], check=True)
 
 
 def pack_data(arguments: argparse.Namespace) -> None:
