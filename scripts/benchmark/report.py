@@ -39,7 +39,8 @@ INTRODUCTION = """\
 Written by `python -m scripts.benchmark`, which needs `pip install '.[benchmark]'`, Linux, and two cores that do nothing
 else. Every section is one run: *now* is the plugin of this checkout, *before* the commit with which the work on speed
 began, built as a wheel; they and what users have today are measured by turns, and the least of each counts unless the
-section says otherwise. Ratios are *before* divided by *now*: above 1 is better now.
+section says otherwise. Ratios are *before* divided by *now*: above 1 is better now. What a GPU does was measured by
+`bash scripts/gpu/measure.sh`, and is in `benchmark/gpu.json`.
 """
 
 
@@ -109,7 +110,7 @@ def write(file: Path, docs: Path, work: Path) -> None:
         ]
     gpu = load(docs / GPU_RESULTS)
     if not gpu:
-        text += ["", "Not measured on a GPU."]
+        text += ["", "Not measured on a GPU: nothing is in `benchmark/gpu.json`."]
     for name in kept:
         text += _section(name, kept[name], SECTIONS[name].TITLE)
     if "growth" in kept:

@@ -58,7 +58,8 @@ def measure(bench: Bench) -> list[Row]:
         for group in dict.fromkeys(job[:4] for job in jobs):
             these = [job for job in jobs if job[:4] == group]
             if bench.on_gpu:  # where kernels are made and tried the first time, which is not to be counted
-                these = [job for job, _ in interleaved("warming up", these, 1, lambda job: ask(job, "timed"))]
+                warm = interleaved("warming up", these, 1, lambda job: ask(job, "timed"), bench.deadline)
+                these = [job for job, _ in warm]
             # This warms up as well.
             counts = dict(interleaved("counting", these, 1, lambda job: ask(job, "counted"), bench.deadline))
             times = interleaved("steps", counts, bench.scale.repeats, lambda job: ask(job, "timed"), bench.deadline)

@@ -15,19 +15,19 @@ python3 -c 'import sys, torch, vs_videoinr; print(sys.executable, torch.__versio
 step() { # SECONDS LOG COMMAND...: says how long it took and how it ended
   local limit=$1 log=$2 begin=$SECONDS
   shift 2
-  timeout --kill-after=10 "$limit" "$@" 2>&1 | tee -a "$out/$log"
+  timeout --signal=INT --kill-after=15 "$limit" "$@" 2>&1 | tee -a "$out/$log"
   echo "== $((SECONDS - begin)) s, ended with ${PIPESTATUS[0]}: $*" | tee -a "$out/$log"
 }
 
 # -P: what is tested is what is installed. Warnings of another PyTorch are no failures here.
-step 200 tests.log python3 -P -m pytest -p no:cacheprovider -W default -n 8 --dist worksteal -rA --durations=10 \
+step 200 tests.log python3 -P -m pytest -p no:cacheprovider -W default -n 8 --dist worksteal -v -rA --durations=10 \
   --maxfail=60 tests/networks/test_gpu.py tests/networks/test_fused.py tests/plugin/test_device.py \
   tests/rendering/test_transfer.py tests/plugin/test_upscale.py tests/e2e/test_process.py::test_gpu_memory_is_given_back
 
 # A section at a time, so that none is lost with another.
 for section in steps end_to_end startup; do
-  case $section in steps) minutes=1.5 ;; end_to_end) minutes=2.75 ;; *) minutes=0.5 ;; esac
-  step 230 bench.log python3 -m scripts.benchmark --device cuda --minutes "$minutes" --only "$section" \
+  case $section in steps) minutes=1.25 limit=95 ;; end_to_end) minutes=3 limit=200 ;; *) minutes=0.5 limit=40 ;; esac
+  step "$limit" bench.log python3 -m scripts.benchmark --device cuda --minutes "$minutes" --only "$section" \
     --work out/benchmark-gpu
   cp out/benchmark-gpu/gpu.json "$out/" 2>/dev/null
 done

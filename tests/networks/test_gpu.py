@@ -247,7 +247,7 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float],
     torch.cuda.empty_cache()
 
 
-@pytest.mark.vpy
+@pytest.mark.vpy("initial-core")
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_frame_is_made_in_smaller_parts_where_memory_runs_out(
     core: Any, little_memory: Callable[[float], None], caplog: pytest.LogCaptureFixture
@@ -281,7 +281,7 @@ def _noise(n: int, f: Any) -> Any:
     return f
 
 
-@pytest.mark.vpy
+@pytest.mark.vpy("initial-core")
 @pytest.mark.parametrize("fp16", [False, None])
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("format_", [vs.RGBS, vs.YUV420P8], ids=["RGBS", "YUV420P8"])
