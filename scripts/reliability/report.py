@@ -30,8 +30,9 @@ def machine() -> str:
     cores = f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores"
     gpus = "".join(f"; {accelerator.describe(device)}" for device in accelerator.devices())
     return (
-        f"{today()}; {platform.system()} {platform.machine()}, {_processor()}, {cores}, {memory / 2**30:.0f} GiB{gpus}; "
-        f"Python {platform.python_version()}, VapourSynth R{vs.__version__.release_major}, PyTorch {torch.__version__}"
+        f"{today()}; {platform.system()} {platform.machine()}, {_processor()}, {cores}, {memory / 2**30:.0f} GiB"
+        f"{gpus}; Python {platform.python_version()}, VapourSynth R{vs.__version__.release_major}, "
+        f"PyTorch {torch.__version__}"
     )
 
 
