@@ -34,7 +34,8 @@ from vs_videoinr.networks.warpinr.fusion import ITERATIONS, _flows_by_torch
 from vs_videoinr.rendering import accelerator
 from vs_videoinr.weights import catalogue
 
-pytestmark = pytest.mark.skipif(not torch.accelerator.is_available(), reason="needs a GPU")
+needs_gpu = pytest.mark.skipif(not torch.accelerator.is_available(), reason="needs a GPU")
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 #: Every model that comes with the package.
 MODELS = [model.name for model in catalogue.models() if model.origin == "bundled"]
@@ -87,6 +88,7 @@ def untried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused, "_without", set())
 
 
+@needs_gpu
 @pytest.mark.parametrize("factor", FACTORS)
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(("dtype", "least"), [(torch.float32, 60), (torch.float16, 50)], ids=str)
@@ -194,7 +196,7 @@ def waits_are_errors() -> Iterator[Callable[[bool], None]]:
     set_mode(False)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs_cuda
 @pytest.mark.parametrize("model", MODELS)
 def test_nothing_waits_for_the_gpu(model: str, waits_are_errors: Callable[[bool], None]) -> None:
     """Once kernels have been tried and constants brought there."""
@@ -206,7 +208,7 @@ def test_nothing_waits_for_the_gpu(model: str, waits_are_errors: Callable[[bool]
         sample(encode())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs_cuda
 def test_what_waits_for_the_gpu_is_seen(waits_are_errors: Callable[[bool], None]) -> None:
     ones = torch.ones(3, device=gpu())
     waits_are_errors(True)
@@ -214,6 +216,7 @@ def test_what_waits_for_the_gpu_is_seen(waits_are_errors: Callable[[bool], None]
         ones.sum().item()
 
 
+@needs_gpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
 def test_a_large_frame_is_made(dtype: torch.dtype) -> None:
     device, size = gpu(), (2160, 3840)
@@ -248,7 +251,7 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float],
 
 
 @pytest.mark.vpy("initial-core")
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs_cuda
 def test_a_frame_is_made_in_smaller_parts_where_memory_runs_out(
     core: Any, little_memory: Callable[[float], None], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -281,6 +284,7 @@ def _noise(n: int, f: Any) -> Any:
     return f
 
 
+@needs_gpu
 @pytest.mark.vpy("initial-core")
 @pytest.mark.parametrize("fp16", [False, None])
 @pytest.mark.parametrize("model", MODELS)
