@@ -58,7 +58,7 @@ class Build:
     def check(self, *files: str) -> None:
         """Raise unless all of these files, which a process has loaded, are of this version."""
         for file in files:
-            if not Path(file).is_relative_to(self.packages):
+            if not Path(file).resolve().is_relative_to(self.packages.resolve()):
                 raise RuntimeError(f"{self.name}: {file} was loaded, which is not in {self.packages}")
 
 
