@@ -60,11 +60,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the same on a device."""
-        return self._map(lambda one: one.to(device, non_blocking=True))
-
-    def pin_memory(self) -> Batch:
-        """Return the same where a GPU can fetch it by itself; PyTorch's loader asks for that by this name."""
-        return self._map(Tensor.pin_memory)
+        return self._map(lambda one: one.to(device))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Each tensor changed, once however often it occurs: a frame that is its own pair stays one."""

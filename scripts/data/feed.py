@@ -13,7 +13,7 @@ from scripts.data.fades import fade
 from scripts.data.photographs import Photographs
 
 #: Batches that each process makes ahead.
-AHEAD = 4
+AHEAD = 2
 
 Key = tuple[int, bool]  # a batch's number, and whether it is for the flow alone
 
@@ -69,5 +69,4 @@ class Feed:
             sampler=((later, motion) for later in itertools.count(number)),
             num_workers=self.workers,
             prefetch_factor=AHEAD,
-            pin_memory=self.device.type != "cpu",
         )
