@@ -11,6 +11,7 @@ import vapoursynth as vs
 from numpy.typing import NDArray
 
 from tests.frames import duration, pixels, pixels_of, props_of, same
+from vs_videoinr.plugin.arguments import choose_device
 from vs_videoinr.rendering import accelerator
 from vs_videoinr.weights import library
 
@@ -18,11 +19,12 @@ pytestmark = pytest.mark.vpy
 
 
 def reference(clip: Any, model: str, left: int, right: int, t: float, size: tuple[int, int]) -> NDArray[np.float32]:
-    """What the network itself says, as (3, height, width)."""
-    network = library.load(model)
-    frames = [torch.from_numpy(np.stack(pixels_of(clip, [n])[0]))[None] for n in (left, right)]
+    """What the network itself says, as (3, height, width), on the device that is taken where none is named."""
+    device = choose_device(None, accelerator.devices())
+    network = library.load(model, device)
+    frames = [torch.from_numpy(np.stack(pixels_of(clip, [n])[0]))[None].to(device) for n in (left, right)]
     with torch.inference_mode():
-        result: NDArray[np.float32] = network.encode(*frames).sample(t, size[::-1])[0].clamp(0, 1).numpy()
+        result: NDArray[np.float32] = network.encode(*frames).sample(t, size[::-1])[0].clamp(0, 1).cpu().numpy()
     return result
 
 
