@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from scripts.benchmark.builds import Build
 from scripts.benchmark.client import Worker, WorkerError
 from scripts.benchmark.playback import PlaybackError
 from tests.reference_recipe import published_shapes, reference_state_dict
+from vs_videoinr.weights import catalogue
 
 #: What was measured of one thing: texts that say of what, and numbers.
 Row = dict[str, Any]
@@ -30,6 +33,7 @@ class Scale:
     Attributes:
         pair: Of steps and profiles: a source size, enlarged four times.
         large_pair: The same once more for `lite`, and at its own size; None for neither.
+        larger: Source sizes at which steps and clips are measured as well, and by how much they are enlarged.
         output: Output size of whole clips.
         rates: Their output frames per source frame.
         pairs: How many pairs of a clip networks get; the first warms up.
@@ -47,6 +51,7 @@ class Scale:
 
     pair: Size
     large_pair: Size | None
+    larger: tuple[tuple[Size, int], ...]
     output: Size
     rates: tuple[int, ...]
     pairs: int
@@ -65,6 +70,7 @@ class Scale:
 FULL = Scale(
     pair=(160, 90),
     large_pair=(320, 180),
+    larger=(),
     output=(854, 480),
     rates=(2, 10),
     pairs=3,
@@ -79,9 +85,12 @@ FULL = Scale(
     repeats=3,
     clip_repeats=2,
 )
+#: What of `FULL` is another on a GPU, which makes a frame in no time.
+GPU = replace(FULL, larger=(((960, 540), 2), ((1920, 1080), 2)), pairs=20, fast_pairs=20, clip_repeats=1)
 QUICK = Scale(
     pair=(16, 12),
     large_pair=None,
+    larger=(),
     output=(256, 192),
     rates=(2,),
     pairs=2,
@@ -105,24 +114,33 @@ class Bench:
     Attributes:
         builds: The versions of the plugin: "now", then "before" if there is one.
         files: Models to be measured besides the usual ones.
-        devices: "cpu", then the GPU if there is one, as PyTorch names it.
+        device: Where networks run, as PyTorch names it.
         scale: How large everything is.
         quick: Whether only what is quick is measured.
         work: Folder for what is made on the way.
+        deadline: When nothing more is begun, by `time.monotonic`.
     """
 
     builds: tuple[Build, ...]
     files: tuple[Path, ...]
-    devices: tuple[str, ...]
+    device: str
     scale: Scale
     quick: bool
     work: Path
+    deadline: float = math.inf
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether that is a GPU."""
+        return self.device != "cpu"
 
     @cached_property
     def models(self) -> dict[str, str]:
         """What is loaded under each model's name."""
         ours = {"lite": "lite"}
-        if not self.quick:
+        if self.on_gpu and not self.quick:
+            ours |= {model.name: model.name for model in catalogue.models() if model.origin == "bundled"}
+        elif not self.quick:
             ours |= {"standard": "standard", "published": self.published()}
         return ours | {path.stem: str(path.absolute()) for path in self.files}
 
@@ -146,15 +164,19 @@ class Bench:
 
 
 def interleaved[Key](
-    what: str, jobs: Iterable[Key], repeats: int, measure: Callable[[Key], Row]
+    what: str, jobs: Iterable[Key], repeats: int, measure: Callable[[Key], Row], deadline: float = math.inf
 ) -> list[tuple[Key, list[Row]]]:
     """What is measured of each job, by turns: all of them once, then all again. On stderr, `what` says what this is.
 
-    What the version before or a model given by its file cannot do is left out, with a line on stderr that says why.
+    What the version before or a model given by its file cannot do is left out, with a line on stderr that says why. So
+    is what there is no time for; what has been measured by then counts.
     """
     results: dict[Key, list[Row]] = {job: [] for job in jobs}
     for turn, job in itertools.product(range(repeats), list(results)):
         if job not in results:
+            continue
+        if time.monotonic() > deadline:
+            print(f"{what}: {job} is not measured: there is no time left", file=sys.stderr, flush=True)
             continue
         print(f"{what}: {job} ({turn + 1} of {repeats})", file=sys.stderr, flush=True)
         try:
@@ -162,7 +184,7 @@ def interleaved[Key](
         except (WorkerError, PlaybackError) as error:
             print(f"{what}: {job} is not measured: {error}", file=sys.stderr, flush=True)
             del results[job]
-    return list(results.items())
+    return [(job, rows) for job, rows in results.items() if rows]
 
 
 def least(rows: list[Row], *names: str) -> Row:

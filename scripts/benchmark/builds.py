@@ -21,6 +21,12 @@ from scripts import ROOT
 #: The commit before this work on speed began.
 BEFORE = "f77d359"
 
+#: What is said of the installed version where git does not tell its commit.
+UNKNOWN = "unknown"
+
+#: What vspipe does where it cannot be used.
+_PIPE = ROOT / "scripts" / "benchmark" / "pipe.py"
+
 #: Where VapourSynth and the packages of this environment are.
 _VAPOURSYNTH = Path(vs.__file__).parent
 _PACKAGES = _VAPOURSYNTH.parent
@@ -43,14 +49,16 @@ class Build:
     variables: dict[str, str] = field(repr=False)
 
     @property
-    def vspipe(self) -> Path:
-        """The program itself, not the command of the same name, which is Python."""
-        return self.packages / "vapoursynth" / "vspipe"
+    def vspipe(self) -> list[str | Path]:
+        """The program itself, not the command of the same name, which is Python; or what takes its place."""
+        if not _config(self.variables).stat().st_size:
+            return [sys.executable, "-P", _PIPE]
+        return [self.packages / "vapoursynth" / "vspipe"]
 
     def check(self, *files: str) -> None:
         """Raise unless all of these files, which a process has loaded, are of this version."""
         for file in files:
-            if not Path(file).is_relative_to(self.packages):
+            if not Path(file).resolve().is_relative_to(self.packages.resolve()):
                 raise RuntimeError(f"{self.name}: {file} was loaded, which is not in {self.packages}")
 
 
@@ -61,6 +69,11 @@ def _git(*arguments: str) -> str | None:
     except FileNotFoundError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _config(variables: dict[str, str]) -> Path:
+    """Where vspipe learns which library of Python's to load; VapourSynth leaves it empty if there is none."""
+    return Path(variables["XDG_CONFIG_HOME"], "vapoursynth", "vapoursynth.toml")
 
 
 def _variables(work: Path, **more: str) -> dict[str, str]:
@@ -82,7 +95,7 @@ def installed(work: Path) -> Build:
             copy.is_file() and filecmp.cmp(source, copy, shallow=False)
         ):
             raise SystemExit("the installed plugin is not the checkout's: run `pip install .` first")
-    commit = _git("rev-parse", "--short", "HEAD") or "unknown"
+    commit = _git("rev-parse", "--short", "HEAD") or UNKNOWN
     changed = " with changes" if _git("status", "--porcelain", "--", "vs_videoinr") else ""
     return Build("now", commit + changed, _PACKAGES, _variables(work))
 

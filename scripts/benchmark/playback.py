@@ -34,6 +34,17 @@ print("loaded", vs_videoinr.__file__, core.videoinr.plugin_path, sep="\\t", file
 """
 
 
+#: What those have before their last line that run on a GPU: `out`, which says on stderr what memory of it was taken.
+GPU_MEMORY = """
+import torch
+def told(n, f):
+    if n == {last}:
+        print("gpu", torch.accelerator.max_memory_allocated(), sep="\\t", file=sys.stderr, flush=True)
+    return f
+out = out.std.ModifyFrame(out, told)
+"""
+
+
 #: vspipe writes blocks of so many bytes. What is left of a frame waits for the next one, and is not waited for here.
 _BLOCK = 4096
 
@@ -50,11 +61,13 @@ class Playback:
         arrivals: Seconds from the start of the process until each frame was there.
         cpu: CPU seconds, the system's included, that the process had taken by then.
         peak: Bytes that it had resident at most.
+        gpu_peak: Bytes that were allocated on a GPU at most, if the script says that; 0 if not.
     """
 
     arrivals: list[float]
     cpu: list[float]
     peak: int
+    gpu_peak: int = 0
 
     def steady(self, rate: int) -> tuple[float, float]:
         """Seconds and CPU seconds a frame, from the second pair's first frame to the last one's.
@@ -86,8 +99,8 @@ def _script(text: str, work: Path) -> Path:
     return path
 
 
-def _checked(build: Build, returncode: int, said: str) -> None:
-    """Raise if vspipe failed, or if it loaded another version of the plugin."""
+def _checked(build: Build, returncode: int, said: str) -> int:
+    """What a script says of a GPU's memory. Raises if vspipe failed, or if it loaded another version of the plugin."""
     lines = [line for line in said.replace("\r", "\n").splitlines() if line.strip()]
     if returncode != 0:
         told = [line for line in lines if re.match(r"(vapoursynth\.)?\w*Error", line)]
@@ -95,6 +108,7 @@ def _checked(build: Build, returncode: int, said: str) -> None:
     for line in lines:
         if line.startswith("loaded\t"):
             build.check(*line.split("\t")[1:])
+    return max((int(line.split("\t")[1]) for line in lines if line.startswith("gpu\t")), default=0)
 
 
 def play(build: Build, script: str, size: tuple[int, int], frames: int, work: Path) -> Playback:
@@ -107,7 +121,7 @@ def play(build: Build, script: str, size: tuple[int, int], frames: int, work: Pa
     """
     frame = 3 * size[0] * size[1]
     arrivals, cpu, peak = [], [], 0
-    command: list[str | Path] = [build.vspipe, "--end", str(frames - 1), _script(script, work), "-"]
+    command = [*build.vspipe, "--end", str(frames - 1), _script(script, work), "-"]
     with (work / "vspipe.log").open("w+", encoding="utf-8") as log:
         start = time.perf_counter()
         with subprocess.Popen(command, env=build.variables, stdout=subprocess.PIPE, stderr=log) as process:
@@ -120,8 +134,8 @@ def play(build: Build, script: str, size: tuple[int, int], frames: int, work: Pa
                 cpu.append(time.clock_gettime(clock))
                 peak = max(peak, peak_memory(process.pid))
         log.seek(0)
-        _checked(build, process.returncode, log.read())
-    return Playback(arrivals, cpu, peak)
+        gpu_peak = _checked(build, process.returncode, log.read())
+    return Playback(arrivals, cpu, peak, gpu_peak)
 
 
 def seconds_a_frame(build: Build, script: str, work: Path) -> float:
@@ -130,7 +144,7 @@ def seconds_a_frame(build: Build, script: str, work: Path) -> float:
     Raises:
         PlaybackError: It does not make them.
     """
-    command: list[str | Path] = [build.vspipe, _script(script, work), "--"]
+    command = [*build.vspipe, _script(script, work), "--"]
     done = subprocess.run(command, env=build.variables, capture_output=True, text=True, check=False)
     _checked(build, done.returncode, done.stderr)
     told = re.search(r"Output (\d+) frames in ([\d.]+) seconds", done.stderr)

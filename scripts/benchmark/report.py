@@ -10,6 +10,7 @@ from typing import Any
 from scripts import ROOT, markdown_table
 from scripts.benchmark import end_to_end, growth, large_frame, literal, overhead, plots, startup, steps
 from scripts.benchmark.bench import Bench, Row
+from scripts.benchmark.builds import UNKNOWN
 from scripts.benchmark.goals import goals
 from scripts.evaluation import scores
 from scripts.reliability.report import machine
@@ -25,6 +26,10 @@ SECTIONS: dict[str, Any] = {
     "literal": literal,
 }
 
+#: Those that are measured on a GPU, and where what was measured there lies, below the report's folder.
+GPU_SECTIONS = ("end_to_end", "steps", "startup")
+GPU_RESULTS = Path("benchmark", "gpu.json")
+
 PAGE = "BENCHMARKS.md"
 SCORES = "docs/evaluation/scores.json"
 
@@ -34,7 +39,8 @@ INTRODUCTION = """\
 Written by `python -m scripts.benchmark`, which needs `pip install '.[benchmark]'`, Linux, and two cores that do nothing
 else. Every section is one run: *now* is the plugin of this checkout, *before* the commit with which the work on speed
 began, built as a wheel; they and what users have today are measured by turns, and the least of each counts unless the
-section says otherwise. Ratios are *before* divided by *now*: above 1 is better now.
+section says otherwise. Ratios are *before* divided by *now*: above 1 is better now. What a GPU does was measured by
+`bash scripts/gpu/measure.sh`, and is in `benchmark/gpu.json`.
 """
 
 
@@ -42,7 +48,7 @@ def store(file: Path, name: str, bench: Bench, rows: list[Row]) -> None:
     """Keep the rows of a section, in the place of those measured before."""
     kept = load(file)
     builds = {build.name: build.commit for build in bench.builds}
-    about = {"machine": machine(), "builds": builds, "devices": list(bench.devices), "quick": bench.quick}
+    about = {"machine": machine(), "builds": builds, "device": bench.device, "quick": bench.quick}
     kept[name] = {**about, "rows": rows}
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
@@ -53,7 +59,7 @@ def store(file: Path, name: str, bench: Bench, rows: list[Row]) -> None:
 def load(file: Path) -> dict[str, Any]:
     """What was kept of every section; nothing where there is no file yet."""
     kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    return kept
+    return {name: kept[name] for name in SECTIONS if name in kept and kept[name]["rows"]}
 
 
 def _scores_before(commit: str, work: Path) -> list[scores.Entry]:
@@ -84,8 +90,15 @@ def _goals(kept: dict[str, Any], work: Path) -> list[str]:
     ]
 
 
+def _section(name: str, kept: dict[str, Any], title: str) -> list[str]:
+    """A section of the report."""
+    versions = ", ".join(f"{build} {commit}" for build, commit in kept["builds"].items() if commit != UNKNOWN)
+    about = "; ".join(filter(None, (kept["machine"], versions)))
+    return ["", f"## {title}", "", f"({about})", "", *SECTIONS[name].lines(kept["rows"])]
+
+
 def write(file: Path, docs: Path, work: Path) -> None:
-    """Write the report and its picture into a folder, from what was kept in a file."""
+    """Write the report and its picture into a folder, from what was kept in a file, and of a GPU in that folder."""
     kept = load(file)
     if not kept:
         raise SystemExit(f"nothing has been measured yet: {file} is missing")
@@ -95,15 +108,15 @@ def write(file: Path, docs: Path, work: Path) -> None:
             "",
             "Measured with `--quick`, which shows that it runs: its numbers say nothing, and no goal is about them.",
         ]
-    if not any(len(section["devices"]) > 1 for section in kept.values()):
-        text += ["", "Not measured on a GPU: `torch.accelerator` has none on this machine."]
-    for name, section in SECTIONS.items():
-        if name not in kept or not kept[name]["rows"]:
-            continue
-        versions = ", ".join(f"{build} {commit}" for build, commit in kept[name]["builds"].items())
-        text += ["", f"## {section.TITLE}", "", f"({kept[name]['machine']}; {versions})", ""]
-        text += section.lines(kept[name]["rows"])
-        if name == "growth":
-            plots.growth(kept[name]["rows"], docs / growth.PICTURE)
+    gpu = load(docs / GPU_RESULTS)
+    if not gpu:
+        text += ["", "Not measured on a GPU: nothing is in `benchmark/gpu.json`."]
+    for name in kept:
+        text += _section(name, kept[name], SECTIONS[name].TITLE)
+    if "growth" in kept:
+        plots.growth(kept["growth"]["rows"], docs / growth.PICTURE)
+    for name in gpu:
+        title = SECTIONS[name].TITLE
+        text += _section(name, gpu[name], f"On a GPU: {title[0].lower()}{title[1:]}")
     docs.mkdir(parents=True, exist_ok=True)
     (docs / PAGE).write_text("\n".join(text) + "\n", encoding="utf-8")

@@ -23,8 +23,8 @@ def _script(bench: Bench) -> str:
     return (
         source(bench.scale.started, 4, bench.work)
         + "clip = clip.resize.Bicubic(format=vs.YUV420P8, matrix=1)\n"
-        + f"size = {{'width': {size[0]}, 'height': {size[1]}}}\n"
-        + 'out = core.videoinr.Upscale(clip, **size, factor_num=2, model="lite", device="cpu")\n'
+        + f"size = {{'width': {size[0]}, 'height': {size[1]}, 'device': {bench.device!r}}}\n"
+        + 'out = core.videoinr.Upscale(clip, **size, factor_num=2, model="lite")\n'
         + LOADED
         + "out.resize.Bicubic(format=vs.RGB24).set_output()\n"
     )
@@ -43,10 +43,12 @@ def measure(bench: Bench) -> list[Row]:
         seen = play(build, _script(bench), size, 1, bench.work)
         return {"seconds": seen.arrivals[0], "peak": seen.peak}
 
-    done = interleaved("fresh process", [TORCH, *(build.name for build in bench.builds)], bench.scale.repeats, run)
+    names = [TORCH, *(build.name for build in bench.builds)]
+    done = interleaved("fresh process", names, bench.scale.repeats, run, bench.deadline)
     return [
         {
             "what": what,
+            "device": bench.device,
             "source": list(bench.scale.started),
             **{name: statistics.median(turn[name] for turn in turns) for name in ("seconds", "peak")},
         }
@@ -57,10 +59,11 @@ def measure(bench: Bench) -> list[Row]:
 def lines(rows: list[Row]) -> list[str]:
     """The section of the report."""
     (width, height), now = rows[0]["source"], value(rows, "seconds", what="now")
+    device = rows[0].get("device", "cpu")
     body = [[row["what"], seconds(row["seconds"]), ratio(row["seconds"], now), gb(row["peak"])] for row in rows]
     return [
-        f"`lite` on a CPU, {width}x{height} to {width * 4}x{height * 4} in YUV 4:2:0: from the start of vspipe until "
-        "its first frame has come. Medians.",
+        f"`lite` on {'a CPU' if device == 'cpu' else device}, {width}x{height} to {width * 4}x{height * 4} in "
+        "YUV 4:2:0: from the start of vspipe until its first frame has come. Medians.",
         "",
         *markdown_table(["", "time", "times now", "memory"], body),
     ]

@@ -31,14 +31,13 @@ def enlarged(source: Size, factor: int) -> Size:
 
 def measure(bench: Bench) -> list[Row]:
     """A row for each step of each model, size, device and version; of the installed one with a profile."""
-    sizes = {name: [(bench.scale.pair, 4)] for name in bench.models}
+    sizes = {name: [(bench.scale.pair, 4), *bench.scale.larger] for name in bench.models}
     if bench.scale.large_pair is not None:
         sizes["lite"] += [(bench.scale.large_pair, factor) for factor in (4, 1)]
     jobs = [
-        _Job(model, source, factor, device, build.name)
+        _Job(model, source, factor, bench.device, build.name)
         for model in bench.models
         for source, factor in sizes[model]
-        for device in bench.devices
         for build in bench.builds
     ]
     rows = []
@@ -58,8 +57,12 @@ def measure(bench: Bench) -> list[Row]:
         # One model and size after the other, so that a worker loads each once.
         for group in dict.fromkeys(job[:4] for job in jobs):
             these = [job for job in jobs if job[:4] == group]
-            counts = dict(interleaved("counting", these, 1, lambda job: ask(job, "counted")))  # which warms up as well
-            times = interleaved("steps", counts, bench.scale.repeats, lambda job: ask(job, "timed"))
+            if bench.on_gpu:  # where kernels are made and tried the first time, which is not to be counted
+                warm = interleaved("warming up", these, 1, lambda job: ask(job, "timed"), bench.deadline)
+                these = [job for job, _ in warm]
+            # This warms up as well.
+            counts = dict(interleaved("counting", these, 1, lambda job: ask(job, "counted"), bench.deadline))
+            times = interleaved("steps", counts, bench.scale.repeats, lambda job: ask(job, "timed"), bench.deadline)
             for job, measured in times:
                 profile = ask(job, "profiled") if job.build == "now" else {}
                 for step, counted in counts[job][0].items():
@@ -76,8 +79,13 @@ def lines(rows: list[Row]) -> list[str]:
     text = [
         "The first frame of a pair includes what is kept for those that follow. Multiply-adds are those of "
         "convolutions and matrix products; launches are operations of PyTorch's, views and allocations left out, so "
-        "what a library of the plugin's own computes is in neither. *A pixel* is one of the source. Memory is what the "
-        f"process had resident at most during the step. PyTorch used {rows[0]['threads']} thread(s).",
+        "what a library of the plugin's own computes is in neither. *A pixel* is one of the source. Memory is "
+        + (
+            "what was allocated on the GPU at most during the step. The GPU is *busy* while one of the *kernels* runs "
+            "that PyTorch's profiler has seen there; both are of another run than the time, which is the least of some."
+            if rows[0]["device"] != "cpu"
+            else f"what the process had resident at most during the step. PyTorch used {rows[0]['threads']} thread(s)."
+        ),
     ]
     for case in dict.fromkeys(_case(row) for row in rows):
         now, before = (
@@ -105,6 +113,20 @@ def lines(rows: list[Row]) -> list[str]:
                 ]
             )
         head = ["", "multiply-adds", "before", "launches", "before", "time", "before", "ratio", "memory", "before"]
+        if device != "cpu":  # where there is no version before
+            head = ["", "multiply-adds", "launches", "kernels", "time", "GPU busy", "memory"]
+            body = [
+                [
+                    step,
+                    _work(row["multiply_adds"], pixels),
+                    str(row["launches"]),
+                    str(row.get("kernels", "–")),
+                    milliseconds(row["seconds"]),
+                    milliseconds(row.get("busy")),
+                    gb(row["peak"]),
+                ]
+                for step, row in now.items()
+            ]
         text += markdown_table(head, body)
         if profiles := [[step, _profile(row["profile"])] for step, row in now.items() if "profile" in row]:
             text += ["", "<details><summary>Where the time goes now</summary>", ""]

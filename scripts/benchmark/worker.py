@@ -25,6 +25,7 @@ from vs_videoinr.networks.videoinr.network import VideoINR
 Row = dict[str, Any]
 
 TOP = 6  # operations of a profile
+KERNEL_NAME = 80  # characters of a kernel's name, which can say much of its types
 
 
 class Device:
@@ -65,16 +66,28 @@ class Device:
 
     @contextmanager
     def profiled(self, row: Row) -> Iterator[None]:
-        """Put the operations that take most of the time of what runs meanwhile into `row`, with their shares of it."""
+        """Put the operations that take most of the time of what runs meanwhile into `row`, with their shares of it.
+
+        On a GPU these are kernels; there, how many ran and for how many seconds goes into `row` as well.
+        """
         cpu_alone = [torch.profiler.ProfilerActivity.CPU] if self.is_cpu else None
         with torch.profiler.profile(activities=cpu_alone) as profile:
             yield
             self.wait()
-        kind = "self_cpu_time_total" if self.is_cpu else "self_device_time_total"
-        times = {event.key.removeprefix("aten::"): getattr(event, kind) for event in profile.key_averages()}
+        times: dict[str, float] = {}
+        kernels = 0
+        for event in profile.key_averages():
+            if self.is_cpu:
+                times[event.key.removeprefix("aten::")] = event.self_cpu_time_total
+            elif event.device_type.name != "CPU":  # what has been run there, not what has asked for it
+                name = event.key[:KERNEL_NAME]
+                times[name] = times.get(name, 0) + event.self_device_time_total
+                kernels += event.count
         total = sum(times.values())
+        if not self.is_cpu:
+            row |= {"kernels": kernels, "busy": total / 1e6}
         largest = sorted(times, key=lambda key: -times[key])[:TOP]
-        row["profile"] = [[key, times[key] / total] for key in largest]
+        row["profile"] = [[key, times[key] / total] for key in largest if total]
 
 
 @contextmanager
@@ -90,7 +103,8 @@ class Pair:
     def __init__(self, model: str, device: str, source: tuple[int, int], size: tuple[int, int]) -> None:
         """Load a model; sizes are (width, height)."""
         self.device = Device(device)
-        self.network = vs_videoinr.load(model, device)
+        # As the plugin loads it: our own networks compute in half precision on a GPU.
+        self.network = vs_videoinr.load(model, device) if self.device.is_cpu else vs_videoinr.load(model, device, None)
         self.size = size[1], size[0]
         self._source = source[1], source[0]
         self._shown = 0

@@ -1,1 +1,1 @@
-"""Training on a borrowed GPU: `python -m scripts.gpu.pack` here, `bash scripts/gpu/train.sh` there."""
+"""On a borrowed GPU: `python -m scripts.gpu.pack` here, then there `bash scripts/gpu/train.sh` or `measure.sh`."""

@@ -1,17 +1,20 @@
-"""Put what training needs into .gpu/ for a machine that gets nothing else: python -m scripts.gpu.pack DATA [RUN].
+"""Put what a machine needs that gets nothing else into .gpu/: python -m scripts.gpu.pack plugin | data DATA [RUN].
 
-.gpu/data      photographs, training clips (long ones cut) and validation clips from DATA
-.gpu/packages  PyAV, which decodes clips
-.gpu/state     the state of RUN in parts, where there is one, to go on from
+plugin  to test and measure there: the checkout as a wheel, and what its tests and the benchmark need, in .gpu/plugin
+data    to train there: photographs, training clips (long ones cut) and validation clips from DATA in .gpu/data, and
+        the state of RUN in parts, where there is one, to go on from, in .gpu/state
 
-Each of them, with the repository's own files, is to be within the 64 MiB that are sent at a time.
+Both need .gpu/packages: PyAV, which decodes clips. Each folder, with that one and the repository's own files, is to be
+within the 64 MiB that are sent at a time.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import av
@@ -22,6 +25,22 @@ PACK = ROOT / ".gpu"
 MAX_SENT_BYTES = 64 << 20
 MAX_CLIP_BYTES = 1_100_000
 PART_BYTES = 15 << 20
+
+#: What the plugin, its tests on a GPU and the benchmark need beside PyTorch, NumPy and PyAV.
+PLUGIN_NEEDS = (
+    "vapoursynth",
+    "vapoursynth-mvtools",
+    "open-svpflow",
+    "vsjetengine",
+    "platformdirs",
+    "pytest",
+    "pluggy",
+    "iniconfig",
+    "pytest-xdist",
+    "execnet",
+    "hypothesis",
+    "sortedcontainers",
+)
 
 
 def cut(clip: Path, target: Path, limit: int) -> None:
@@ -43,39 +62,81 @@ def cut(clip: Path, target: Path, limit: int) -> None:
             result.mux(packet)
 
 
-def pack(data: Path, run: Path | None) -> None:
-    """Fill the folder anew."""
-    shutil.rmtree(PACK, ignore_errors=True)
-    for source, pattern, folder in (("train/photos", "*.jpg", "photos"), ("val", "*.mp4", "val")):
-        (PACK / "data" / folder).mkdir(parents=True)
+def _emptied(name: str) -> Path:
+    """A folder of the pack with nothing in it."""
+    folder = PACK / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _download(folder: Path, *packages: str) -> None:
+    """Put the wheels of packages, without what they need, into a folder."""
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--no-deps"]
+    subprocess.run([*download, "--dest", folder, *packages], check=True)
+
+
+def _own_files() -> list[str]:
+    """What is in the checkout and not ignored by git."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    found = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+    return [name for name in found if (ROOT / name).is_file()]
+
+
+def pack_plugin(_: argparse.Namespace) -> None:
+    """Fill the folder of what is tested and measured."""
+    folder = _emptied("plugin")
+    _download(folder, *PLUGIN_NEEDS)
+    with tempfile.TemporaryDirectory() as temporary:  # setuptools leaves what it builds beside the sources
+        for name in _own_files():
+            copy = Path(temporary, name)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy)
+        build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
+        subprocess.run([*build, folder, temporary], check=True)
+
+
+def pack_data(arguments: argparse.Namespace) -> None:
+    """Fill the folders of what is trained on and gone on from."""
+    data, run = arguments.data, arguments.run
+    folder = _emptied("data")
+    for source, pattern, name in (("train/photos", "*.jpg", "photos"), ("val", "*.mp4", "val")):
+        (folder / name).mkdir()
         for path in (data / source).glob(pattern):
-            shutil.copy(path, PACK / "data" / folder)
-    (PACK / "data" / "clips").mkdir()
+            shutil.copy(path, folder / name)
+    (folder / "clips").mkdir()
     for path in (data / "train" / "clips").glob("*.mp4"):
-        cut(path, PACK / "data" / "clips" / path.name, MAX_CLIP_BYTES)
-    download = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--no-deps", "av"]
-    subprocess.run([*download, "--dest", PACK / "packages"], check=True)
-    (PACK / "state").mkdir()
+        cut(path, folder / "clips" / path.name, MAX_CLIP_BYTES)
+    folder = _emptied("state")
     if run is not None and (run / "state.pt").exists():
         with (run / "state.pt").open("rb") as state:
             for number, part in enumerate(iter(lambda: state.read(PART_BYTES), b"")):
-                (PACK / "state" / f"part.{number:02}").write_bytes(part)
+                (folder / f"part.{number:02}").write_bytes(part)
 
 
 def main() -> None:
     """Pack, and say how large everything is."""
     parser = command("gpu.pack", __doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("run", type=Path, nargs="?")
+    what = parser.add_subparsers(required=True, metavar="plugin | data")
+    what.add_parser("plugin").set_defaults(pack=pack_plugin)
+    data = what.add_parser("data")
+    data.set_defaults(pack=pack_data)
+    data.add_argument("data", type=Path)
+    data.add_argument("run", type=Path, nargs="?")
     arguments = parser.parse_args()
-    pack(arguments.data, arguments.run)
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    own = sum((ROOT / name).stat().st_size for name in listed.split("\0") if (ROOT / name).is_file())
-    for folder in sorted(PACK.iterdir()):
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        print(f".gpu/{folder.name}: {size >> 20} MiB, with the repository's own files {size + own >> 20} MiB")
-        if size + own > MAX_SENT_BYTES:
-            raise SystemExit(f".gpu/{folder.name} is too large to be sent")
+    _download(_emptied("packages"), "av")
+    arguments.pack(arguments)
+    sizes = {
+        folder.name: sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        for folder in sorted(PACK.iterdir())
+        if folder.is_dir()
+    }
+    own = sum((ROOT / name).stat().st_size for name in _own_files()) + sizes.pop("packages")
+    for name, size in sizes.items():
+        together = size + own
+        print(f".gpu/{name}: {size >> 20} MiB, with .gpu/packages and the repository's files {together >> 20} MiB")
+        if together > MAX_SENT_BYTES:
+            raise SystemExit(f".gpu/{name} is too large to be sent")
 
 
 if __name__ == "__main__":

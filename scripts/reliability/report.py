@@ -10,17 +10,29 @@ import torch
 import vapoursynth as vs
 
 from scripts import ROOT, today
+from vs_videoinr.rendering import accelerator
 
 PAGE = ROOT / "docs" / "RELIABILITY.md"
+
+
+def _processor() -> str:
+    """What the system calls the processor, or only its kind where that is not said."""
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.machine()
 
 
 def machine() -> str:
     """The machine and what runs on it, without its name."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     cores = f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores"
+    gpus = "".join(f"; {accelerator.describe(device)}" for device in accelerator.devices())
     return (
-        f"{today()}; {platform.system()} {platform.machine()}, {cores}, {memory / 2**30:.0f} GiB; "
-        f"Python {platform.python_version()}, VapourSynth R{vs.__version__.release_major}, PyTorch {torch.__version__}"
+        f"{today()}; {platform.system()} {platform.machine()}, {_processor()}, {cores}, {memory / 2**30:.0f} GiB"
+        f"{gpus}; Python {platform.python_version()}, VapourSynth R{vs.__version__.release_major}, "
+        f"PyTorch {torch.__version__}"
     )
 
 
