@@ -10,7 +10,7 @@ mkdir -p "$out"
 export PYTHONUNBUFFERED=1
 nvidia-smi -L 2>/dev/null | sed 's/ (UUID.*//'
 python3 -m pip install --quiet --no-index --no-deps --force-reinstall .gpu/packages/*.whl .gpu/plugin/*.whl || exit
-python3 -c 'import sys, torch, vs_videoinr; print(sys.executable, torch.__version__, vs_videoinr.__file__)' || exit
+python3 -P -c 'import sys, torch, vs_videoinr; print(sys.executable, torch.__version__, vs_videoinr.__file__)' || exit
 
 step() { # SECONDS LOG COMMAND...: says how long it took and how it ended
   local limit=$1 log=$2 begin=$SECONDS

@@ -237,6 +237,7 @@ def test_a_large_frame_is_made(dtype: torch.dtype) -> None:
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], None]]:
     """Let this process have only so many bytes of the GPU's memory."""
     device = gpu()
+    torch.cuda.init()  # type: ignore[no-untyped-call]
     monkeypatch.setattr(bands, "_budgets", {})
     monkeypatch.setattr(bands, "_lowered", set())
 
