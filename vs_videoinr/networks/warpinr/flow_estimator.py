@@ -7,6 +7,7 @@ where its content lies in frame 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -56,11 +57,6 @@ def upsample_rows(maps: Tensor, top: int, bottom: int) -> Tensor:
     above, below = max(top // 2 - 1, 0), min(bottom // 2 + 1, maps.shape[-2])
     fine = F.interpolate(maps[..., above:below, :], scale_factor=2, mode="bilinear", align_corners=False)
     return fine[..., top - 2 * above : bottom - 2 * above, :]
-
-
-def _warped(maps: Tensor, flow: Tensor | None, top: int, bottom: int) -> Tensor:
-    """Rows from `top` to `bottom` of maps (B, C, h, w), fetched from where a flow leads if there is one."""
-    return maps[..., top:bottom, :] if flow is None else warp(maps, flow[..., top:bottom, :], top=top)
 
 
 def correlate(a: Tensor, b: Tensor, means: Tensor, radius: int) -> Tensor:
@@ -178,6 +174,23 @@ class Pyramid(nn.Module):
         return self._stage(1, rows)[..., top - first : bottom - first, :]
 
 
+@dataclass(frozen=True)
+class StepInputs:
+    """What a `FlowStep` is given of frames."""
+
+    features: Tensor  # (B, C, h, w)
+    other: Tensor  # of the frames that they are paired with
+    flow: Tensor | None  # so far
+    hidden: Tensor | None
+    means: Tensor | None = None  # of features, see `feature_means`; of a single band they are taken as it is worked on
+
+    def warped(self, top: int, bottom: int) -> Tensor:
+        """Rows from `top` to `bottom` of the other features, fetched from where the flow leads if there is one."""
+        if self.flow is None:
+            return self.other[..., top:bottom, :]
+        return warp(self.other, self.flow[..., top:bottom, :], top=top)
+
+
 class FlowStep(nn.Module):
     """Improve the flow at one level of the pyramid and pass a hidden state on to the next finer one."""
 
@@ -264,13 +277,13 @@ class FlowStep(nn.Module):
         row_bytes = features[0].element_size() * width * self._numbers()
         if self.training or batch * height * row_bytes <= bands.budget(features[0].device):
             both = features[0] if len(features) == 1 else torch.cat(list(features))
-            return self._step(both, other_frame(both), flow, hidden, [(0, height)])
+            return self._step(StepInputs(both, other_frame(both), flow, hidden), [(0, height)])
         rows = bands.bands(height, row_bytes, features[0].device, STEP_REACH)
         frames = [frame for part in features for frame in part.chunk(len(part))]
         wholes: list[Tensor] = []
         for item, frame in enumerate(frames):
-            own_flow, own_hidden = (None if maps is None else maps[item : item + 1] for maps in (flow, hidden))
-            parts = self._step(frame, frames[item - batch // 2], own_flow, own_hidden, rows)
+            so_far = (None if maps is None else maps[item : item + 1] for maps in (flow, hidden))
+            parts = self._step(StepInputs(frame, frames[item - batch // 2], *so_far), rows)
             wholes = wholes or [bands.empty_like(part, batch, height) for part in parts]
             for whole, part in zip(wholes, parts, strict=True):
                 whole[item] = part[0]
@@ -280,70 +293,55 @@ class FlowStep(nn.Module):
         """Numbers that a place takes while it is worked on: all that is known of it twice, and of two layers."""
         return 2 * (self.conv1.in_channels + self.conv1.out_channels)
 
-    def _step(
-        self, a: Tensor, b: Tensor, flow: Tensor | None, hidden: Tensor | None, rows: list[tuple[int, int]]
-    ) -> tuple[Tensor, ...]:
-        """The same in bands of `rows`, by the features of each frame and those of the one that it is paired with."""
-        means: Tensor | None = None
-        if self.radius:
-            height = a.shape[-2]
-            for top, bottom in rows:
-                mean = self.feature_means(a[..., top:bottom, :], _warped(b, flow, top, bottom))
-                if len(rows) > 1:
-                    mean = mean * ((bottom - top) / height)
-                means = mean if means is None else means + mean
-        return bands.in_bands(lambda top, bottom: self._band(a, b, means, flow, hidden, top, bottom), rows)
+    def _step(self, inputs: StepInputs, rows: list[tuple[int, int]]) -> tuple[Tensor, ...]:
+        """The same in bands of `rows`, for each frame that there are features of."""
+        if self.radius and len(rows) > 1:
+            inputs = replace(inputs, means=self._means_in_bands(inputs, rows))
+        return bands.in_bands(lambda top, bottom: self._band(inputs, top, bottom), rows)
 
-    def _band(
-        self,
-        a: Tensor,
-        b: Tensor,
-        means: Tensor | None,
-        flow: Tensor | None,
-        hidden: Tensor | None,
-        top: int,
-        bottom: int,
-    ) -> tuple[Tensor, ...]:
-        above, below = max(top - STEP_REACH, 0), min(bottom + STEP_REACH, a.shape[-2])
-        x, found = self._inputs(a, b, means, flow, hidden, above, below)
+    def _means_in_bands(self, inputs: StepInputs, rows: list[tuple[int, int]]) -> Tensor:
+        """`feature_means` of the whole, for which the other features are warped band by band and let go of."""
+        height = inputs.features.shape[-2]
+        means: Tensor | None = None
+        for top, bottom in rows:
+            mean = self.feature_means(inputs.features[..., top:bottom, :], inputs.warped(top, bottom))
+            mean = mean * ((bottom - top) / height)
+            means = mean if means is None else means + mean
+        assert means is not None
+        return means
+
+    def _band(self, inputs: StepInputs, top: int, bottom: int) -> tuple[Tensor, ...]:
+        above, below = max(top - STEP_REACH, 0), min(bottom + STEP_REACH, inputs.features.shape[-2])
+        x, found = self._known(inputs, above, below)
         x = F.leaky_relu(self.conv1(x), LEAKY_SLOPE, inplace=True)
         x = F.leaky_relu(self.conv2(x), LEAKY_SLOPE, inplace=True)
         state = F.leaky_relu(self.conv3(x), LEAKY_SLOPE, inplace=True)
         update = self.flow(state).float()
         if found is not None and not self.refines:
             update = update + found
-        if flow is not None:
-            update = flow[..., above:below, :] + update
+        if inputs.flow is not None:
+            update = inputs.flow[..., above:below, :] + update
         rows = slice(top - above, bottom - above)
         return (update[..., rows, :],) if self.refines else (update[..., rows, :], state[..., rows, :])
 
-    def _inputs(
-        self,
-        a: Tensor,
-        b: Tensor,
-        means: Tensor | None,
-        flow: Tensor | None,
-        hidden: Tensor | None,
-        top: int,
-        bottom: int,
-    ) -> tuple[Tensor, Tensor | None]:
+    def _known(self, inputs: StepInputs, top: int, bottom: int) -> tuple[Tensor, Tensor | None]:
         """All that is known of rows from `top` to `bottom` side by side, and what correlation would choose.
 
         By itself, so that its parts are let go of before the layers take as much.
         """
-        height, found = a.shape[-2], None
+        features, flow, hidden = inputs.features, inputs.flow, inputs.hidden
+        height, found = features.shape[-2], None
         above, below = max(top - self.radius, 0), min(bottom + self.radius, height)
-        b = _warped(b, flow, above, below)
-        parts = [a[..., top:bottom, :], b[..., top - above : bottom - above, :]]
+        a, b = features[..., above:below, :], inputs.warped(above, below)
+        rows = slice(top - above, bottom - above)
+        parts = [a[..., rows, :], b[..., rows, :]]
         if flow is not None and hidden is not None:
             whole = hidden.shape[-2] == height
             parts.append((flow[..., top:bottom, :] / FLOW_SCALE_PX).to(a.dtype))
             parts.append(hidden[..., top:bottom, :] if whole else upsample_rows(hidden, top, bottom))
-        if means is not None:
-            correlation, found = (
-                maps[..., top - above : bottom - above, :]
-                for maps in self.correlate_and_match(a[..., above:below, :], b, means)
-            )
+        if self.radius:
+            means = self.feature_means(a, b) if inputs.means is None else inputs.means
+            correlation, found = (maps[..., rows, :] for maps in self.correlate_and_match(a, b, means))
             parts += [correlation.to(a.dtype), (found / self.radius).to(a.dtype)]
         if a.device.type == "cpu":  # in one layout, or their concatenation and all that follows is slow
             parts = [part.contiguous(memory_format=torch.channels_last) for part in parts]
