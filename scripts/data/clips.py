@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scripts.data.batch import MAX_SCALE, Batch, BatchSpec, Target, batch_random, pick_int, pick_scale
 from scripts.data.degradation import degrade_some, reduce_bicubic
-from scripts.data.video import Frames, cached, frame_rate, to_tensor
+from scripts.data.video import Frames, frame_rate, opened, to_tensor
 from vs_videoinr.networks.warpinr.self_ensemble import TRANSFORMS, transform
 
 CUT_CHANGE = 0.12  # mean absolute difference, of 1, between neighbours from which on they are of different shots
@@ -33,15 +33,12 @@ class Clips:
     """Makes batches of moving pieces of clips."""
 
     def __init__(self, files: list[Path], cache: Path, spec: BatchSpec, seed: int) -> None:
-        self.spec, self.seed = spec, seed
-        self.clips = []
-        for path in files:
-            frames = cached(path, cache)
-            self.clips.append((frames, shots(frames), frame_rate(path) >= FAST_FPS))
+        self.cache, self.spec, self.seed = cache, spec, seed
+        self.clips = [(path, shots(opened(path, cache)), frame_rate(path) >= FAST_FPS) for path in files]
         largest, longest = round(spec.side * MAX_SCALE), 2 * max(PAIR_DISTANCES)
         if not any(
-            min(frames.shape[1:3]) >= largest and any(end - first >= longest for first, end in found)
-            for frames, found, _ in self.clips
+            min(opened(path, cache).shape[1:3]) >= largest and any(end - first >= longest for first, end in found)
+            for path, found, _ in self.clips
         ):
             raise SystemExit(
                 f"no clip has a shot of {longest} frames of at least {largest}x{largest} pixels to cut pieces from: "
@@ -69,7 +66,8 @@ class Clips:
         most = -1.0
         while not best:
             for _ in range(CANDIDATES):
-                frames, stretches, fast = self.clips[int(torch.multinomial(self.weights, 1, generator=random))]
+                path, stretches, fast = self.clips[int(torch.multinomial(self.weights, 1, generator=random))]
+                frames = opened(path, self.cache)
                 span = distance * 2 if fast and pick_int(2, random) else distance
                 middle, following = round(t * span), 2 * span - round(t * span)
                 fitting = [(first, end) for first, end in stretches if end - first > following]

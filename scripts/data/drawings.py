@@ -154,4 +154,6 @@ class Drawings(Dataset[Tensor]):
 
 def draw(count: int, backgrounds: list[Tensor], seed: int, workers: int = 0) -> list[Tensor]:
     """`count` of those drawings; by so many processes, or by this one if that is 0."""
-    return list(DataLoader(Drawings(count, backgrounds, seed), batch_size=None, num_workers=workers))
+    context = "spawn" if workers else None
+    drawings = Drawings(count, backgrounds, seed)
+    return list(DataLoader(drawings, batch_size=None, num_workers=workers, multiprocessing_context=context))

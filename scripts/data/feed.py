@@ -62,11 +62,15 @@ class Feed:
         self.due, self.coming = None, iter(())
 
     def _loader(self, number: int, motion: bool) -> DataLoader[Batch]:
-        """Batches from a number on, without end."""
+        """Batches from a number on, without end.
+
+        Their processes are not forks of this one: those hung for good where a GPU had been used before.
+        """
         return DataLoader(
             self.batches,
             batch_size=None,
             sampler=((later, motion) for later in itertools.count(number)),
             num_workers=self.workers,
             prefetch_factor=AHEAD,
+            multiprocessing_context="spawn",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 import av
@@ -47,6 +48,12 @@ def cached(path: Path, folder: Path = CACHE) -> Frames:
         part.rename(file)
     frames: Frames = np.load(file, mmap_mode="r")
     return frames
+
+
+@cache
+def opened(path: Path, folder: Path) -> Frames:
+    """The same, opened once by each process: arrays that go from one to another by pickle are copied whole."""
+    return cached(path, folder)
 
 
 def to_tensor(frame: Frames, device: torch.device | str = "cpu") -> Tensor:

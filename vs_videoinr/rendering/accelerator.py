@@ -25,6 +25,10 @@ def empty_cache(device: torch.device) -> None:
     """Give memory of a device that PyTorch keeps and does not need, and what the host has for it, back to everybody."""
     if device.type == "cpu":
         return
+    # What cuBLAS works in, 32 MB on recent GPUs, counts as in use; PyTorch has no other name for giving it back.
+    clear_workspaces = getattr(torch._C, "_cuda_clearCublasWorkspaces", None)
+    if device.type == "cuda" and clear_workspaces is not None:
+        clear_workspaces()
     module = torch.get_device_module(device)  # torch.accelerator can do it from PyTorch 2.9 on
     # CUDA would begin to use the first device as well, unless another one is chosen. Apple's is the only one.
     with module.device(device) if hasattr(module, "device") else nullcontext():
