@@ -53,24 +53,31 @@ class Feed:
         if self.workers == 0:
             return self.batches[number, motion].to(self.device)
         if self.due != (number, motion):
+            self.close()
+            self.due = number, motion
             self.coming = iter(self._loader(number, motion))
         self.due = number + 1, motion
         return next(self.coming).to(self.device)
 
     def close(self) -> None:
-        """Make no more."""
-        self.due, self.coming = None, iter(())
+        """Make no more, and wait for what is being made: processes that are ended meanwhile complain on stderr."""
+        self.due = None
+        for _ in self.coming:
+            pass
 
     def _loader(self, number: int, motion: bool) -> DataLoader[Batch]:
-        """Batches from a number on, without end.
+        """Batches from a number on, for as long as any are due.
 
         Their processes are not forks of this one: those hung for good where a GPU had been used before.
         """
         return DataLoader(
             self.batches,
             batch_size=None,
-            sampler=((later, motion) for later in itertools.count(number)),
+            sampler=((later, motion) for later in itertools.takewhile(self._is_due, itertools.count(number))),
             num_workers=self.workers,
             prefetch_factor=AHEAD,
             multiprocessing_context="spawn",
         )
+
+    def _is_due(self, _: int) -> bool:
+        return self.due is not None

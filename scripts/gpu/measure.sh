@@ -21,7 +21,7 @@ step() { # SECONDS LOG COMMAND...: says how long it took and how it ended
 
 # -P: what is tested is what is installed. Warnings of another PyTorch are no failures here.
 step 200 tests.log python3 -P -m pytest -p no:cacheprovider -W default -n 8 --dist worksteal -v -rA --durations=10 \
-  tests/networks/test_gpu.py tests/networks/test_fused.py tests/plugin/test_device.py \
+  tests/networks/test_gpu.py tests/plugin/test_device.py \
   tests/rendering/test_transfer.py tests/plugin/test_upscale.py tests/e2e/test_process.py::test_gpu_memory_is_given_back
 
 # A section at a time, so that none is lost with another.

@@ -263,7 +263,7 @@ def test_a_frame_is_made_in_smaller_parts_where_memory_runs_out(
     upscale = {"scale": 2, "factor_num": 2, "model": "lite", "device": str(device)}
     torch.cuda.reset_peak_memory_stats(device)
     (wanted,) = pixels_of(core.videoinr.Upscale(noisy, **upscale), [3])
-    needed = torch.cuda.max_memory_allocated(device)
+    needed = torch.cuda.max_memory_reserved(device)
     for share in range(9, 1, -1):  # until there is too little for a frame as it was made first
         bands._budgets[device] = needed
         bands._lowered.clear()

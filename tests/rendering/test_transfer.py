@@ -14,7 +14,9 @@ from torch.utils._pytree import tree_leaves
 
 from vs_videoinr.rendering import transfer
 
-GPUS = [torch.device(kind, 0) for kind in ("cuda", "xpu", "mps")]
+#: PyTorch asks for pinned memory from the GPU that is really there, if it is of another make than the pretended one.
+REAL = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+GPUS = [torch.device(kind, 0) for kind in ("cuda", "xpu", "mps") if REAL is None or REAL.type == kind]
 SHAPE = 1, 3, 4, 6
 
 

@@ -113,6 +113,17 @@ def test_pictures_alone_teach_detail_and_leave_motion_as_it_was(train: Train, so
     assert not torch.equal(first["detail.out.weight"], later["detail.out.weight"])
 
 
+def test_a_teacher_is_learned_from_besides_the_truth(train: Train) -> None:
+    def learned(name: str, teacher: str) -> dict[str, torch.Tensor]:
+        shares = {"shares": {"single stills": 1}}
+        return load_file(train(name, 4, teacher=teacher, data=shares, learn=["detail"], warmup=1))
+
+    alone, taught = learned("alone", ""), learned("taught", "lite")
+    assert not torch.equal(alone["detail.out.weight"], taught["detail.out.weight"])
+    with pytest.raises(SystemExit, match=r"^teacher: model 'nobody' "):
+        learned("refused", "nobody")
+
+
 def test_frames_are_shown_with_both_neighbours_either_and_none() -> None:
     frame, rest = torch.full((1, 3, 4, 4), 0.5), torch.zeros(1, 2, 4, 4)
     before, after = (Neighbour(torch.full_like(frame, n), rest, rest, rest[:, :1] == 0) for n in (0.0, 1.0))

@@ -46,7 +46,10 @@ class Worker:
         """Run `call` and return when it is done; raises what it raises."""
         done: Future[None] = Future()
         self._queue.put((call, done))
-        done.result()
+        try:
+            done.result()
+        finally:
+            del done  # or it and an error that it raises would keep each other, and all that was made until then
 
     def stop(self) -> None:
         """Let the thread end after what is queued."""
