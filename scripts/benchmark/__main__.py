@@ -5,7 +5,7 @@ users have today, and with the published network as its paper writes it down. Re
 a section can be measured again by itself. Needs `pip install '.[benchmark]'` and two cores that do nothing else.
 
 On a GPU (`--device cuda`) what matters there is measured, and kept in gpu.json; no report is written. It is written of
-docs/benchmark/gpu.json wherever it is written next.
+docs/benchmarks/gpu.json wherever it is written next.
 """
 
 from __future__ import annotations

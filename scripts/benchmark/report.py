@@ -28,7 +28,7 @@ SECTIONS: dict[str, Any] = {
 
 #: Those that are measured on a GPU, and where what was measured there lies, below the report's folder.
 GPU_SECTIONS = ("end_to_end", "steps", "startup")
-GPU_RESULTS = Path("benchmark", "gpu.json")
+GPU_RESULTS = Path("benchmarks", "gpu.json")
 
 PAGE = "BENCHMARKS.md"
 SCORES = "docs/evaluation/scores.json"
@@ -40,7 +40,7 @@ Written by `python -m scripts.benchmark`, which needs `pip install '.[benchmark]
 else. Every section is one run: *now* is the plugin of this checkout, *before* the commit with which the work on speed
 began, built as a wheel; they and what users have today are measured by turns, and the least of each counts unless the
 section says otherwise. Ratios are *before* divided by *now*: above 1 is better now. What a GPU does was measured by
-`bash scripts/gpu/measure.sh`, and is in `benchmark/gpu.json`.
+`bash scripts/gpu/measure.sh`, and is in `benchmarks/gpu.json`.
 """
 
 
@@ -110,7 +110,7 @@ def write(file: Path, docs: Path, work: Path) -> None:
         ]
     gpu = load(docs / GPU_RESULTS)
     if not gpu:
-        text += ["", "Not measured on a GPU: nothing is in `benchmark/gpu.json`."]
+        text += ["", "Not measured on a GPU: nothing is in `benchmarks/gpu.json`."]
     for name in kept:
         text += _section(name, kept[name], SECTIONS[name].TITLE)
     if "growth" in kept:

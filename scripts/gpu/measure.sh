@@ -2,7 +2,7 @@
 # On the GPU machine, from the repository's root:  bash scripts/gpu/measure.sh OUT
 #
 # Installs what `python -m scripts.gpu.pack plugin` has packed into that machine's python3, tests there what needs a GPU
-# and measures it. Leaves in OUT the logs of both and gpu.json, which is kept as docs/benchmark/gpu.json. Takes up to
+# and measures it. Leaves in OUT the logs of both and gpu.json, which is kept as docs/benchmarks/gpu.json. Takes up to
 # nine minutes; what fails or takes too long stops nothing that comes after it.
 set -uo pipefail
 out=$1

@@ -1,8 +1,8 @@
 """Work of many small steps done in one launch on a GPU, by kernels in Triton where that is installed.
 
 GPUs, drivers and versions of Triton are many. So the first time that a kernel is wanted on a device, it is tried with
-noise, and its twin in PyTorch as well. Where a kernel cannot be made, or makes something else, PyTorch does that work for as long as the
-process lasts, and a warning is logged.
+noise, and its twin in PyTorch as well. Where a kernel cannot be made, or makes something else, PyTorch does that work
+for as long as the process lasts, and a warning is logged.
 """
 
 from __future__ import annotations
