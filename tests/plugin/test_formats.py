@@ -335,8 +335,10 @@ def test_chroma_moves_with_the_picture(core: Any, request: pytest.FixtureRequest
         assert np.abs(plane - truth)[4:-4, 8:-8].max() <= 3
 
 
+@pytest.mark.parametrize("model", ["lite", "standard"])
 @pytest.mark.parametrize("format_", SUBSAMPLED, ids=lambda of: vs.PresetVideoFormat(of).name)
-def test_what_rests_beside_what_moves_is_always_the_same(core: Any, format_: int) -> None:
+def test_what_rests_beside_what_moves_is_always_the_same(core: Any, format_: int, model: str) -> None:
+    """To the bit; but `lite` finds a bit of motion where there is none, of less than half a level of 8 bit."""
     colours = [[230, 20, 20], [20, 20, 230], [20, 230, 20], [230, 230, 20], [200, 20, 200], [10, 10, 10]]
     bars = core.std.StackHorizontal(
         [core.std.BlankClip(format=vs.RGB24, width=16, height=64, length=1, color=colour) for colour in colours]
@@ -345,7 +347,8 @@ def test_what_rests_beside_what_moves_is_always_the_same(core: Any, format_: int
     frames = [core.std.AddBorders(square, left=24 + 4 * n, right=56 - 4 * n, top=32, bottom=16) for n in range(3)]
     clip = core.std.Splice([core.std.Expr([bars, frame], "y 0 = x y ?") for frame in frames])
     clip = clip.resize.Bicubic(format=format_, matrix=1)
-    out = core.videoinr.Upscale(clip, factor_num=3)
+    out = core.videoinr.Upscale(clip, factor_num=3, model=model)
+    most = 0.5 / 255 if model == "lite" and clip.format.sample_type == vs.FLOAT else 0
     source = integers_or_floats(clip, 0)
     moved = [np.abs(plane - other) > 0 for plane, other in zip(source, integers_or_floats(clip, 2), strict=True)]
     for n in range(7):
@@ -356,7 +359,7 @@ def test_what_rests_beside_what_moves_is_always_the_same(core: Any, format_: int
             rests = np.ones_like(moved[plane])
             rests[rows.min() - margin : rows.max() + margin + 1] = False
             assert rests.any()
-            assert np.array_equal(shown[rests], still[rests]), (n, plane)
+            assert np.abs(shown[rests] - still[rests]).max() <= most, (n, plane)
 
 
 @pytest.mark.parametrize("kind", [vs.YUV444P16, vs.YUV420P16, vs.YUV444PS, vs.GRAY16])
