@@ -973,7 +973,7 @@ print(*entry.version()["models"], sep="\\n")
     assert loaded.stderr == ""
     assert [line.split()[0] for line in loaded.stdout.splitlines()] == ["ensemble", "lite", "standard"]
     listed = run("-m", "vs_videoinr.cli", "models")
-    assert (listed.returncode, listed.stderr, len(listed.stdout.splitlines())) == (0, "", 3)
+    assert (listed.returncode, listed.stderr, len(listed.stdout.splitlines())) == (0, "", 4)
     storing = ["-m", "vs_videoinr.cli", "import", str(path), "--name", "mine"]
     refused = run(*storing)
     assert (refused.returncode, refused.stdout) == (1, "")
