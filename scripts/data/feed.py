@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -77,7 +78,13 @@ class Feed:
             num_workers=self.workers,
             prefetch_factor=AHEAD,
             multiprocessing_context="spawn",
+            worker_init_fn=_leave_interrupts,
         )
 
     def _is_due(self, _: int) -> bool:
         return self.due is not None
+
+
+def _leave_interrupts(_: int) -> None:
+    """Ctrl-C goes to all processes of a terminal, but only the one that trains knows how to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -17,7 +17,8 @@ PAGE = ROOT / "docs" / "RELIABILITY.md"
 
 def _processor() -> str:
     """What the system calls the processor, or only its kind where that is not said."""
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+    told = Path("/proc/cpuinfo")
+    for line in told.read_text(encoding="utf-8").splitlines() if told.exists() else ():
         name, _, value = line.partition(":")
         if name.strip() == "model name":
             return value.strip()

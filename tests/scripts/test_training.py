@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -102,6 +104,28 @@ def test_training_stopped_and_resumed_is_training_that_never_stopped(train: Trai
     assert any(not torch.equal(first[name], straight[name]) for name in straight)
     for name, tensor in straight.items():
         torch.testing.assert_close(resumed[name], tensor, msg=name)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a terminal's signals are others there")
+def test_an_interrupt_saves_what_was_learned(train: Train, tmp_path: Path) -> None:
+    """Also where other processes make the batches, which a terminal interrupts as well."""
+    train("first", 1)
+    config = yaml.safe_load((tmp_path / "tiny.yaml").read_text())
+    settings = config | {"budget": {"steps": 10**9}, "data": {"workers": 2, "shares": {"single stills": 1}}}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(settings))
+    command = [sys.executable, "-m", "scripts.train", str(tmp_path / "tiny.yaml"), "--run", str(tmp_path / "stopped")]
+    with subprocess.Popen(
+        [*command, "--device", "cpu"], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "step 100:" in line:
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.stderr.read()
+        assert process.wait(timeout=60) == 0, said
+    assert "Traceback" not in said
+    assert torch.load(tmp_path / "stopped" / "state.pt", weights_only=True)["step"] >= 100
 
 
 @pytest.mark.parametrize("source", ["drawings", "stills", "single drawings", "single stills"])
