@@ -13,6 +13,13 @@ from typing import TYPE_CHECKING
 # In huge pages it takes far less; torch has to be told so before its first tensor.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
+# Between its operations torch's threads look for more work for milliseconds, on cores that our kernels' threads want
+# (networks/native/rows.c). A moment is enough. Each implementation of OpenMP has its own word for it, and reads it when
+# torch is imported.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # GNU's, which torch has on Linux: times
+    os.environ.setdefault("KMP_BLOCKTIME", "1")  # Intel's and LLVM's, on Windows and macOS: milliseconds
+
 if TYPE_CHECKING:
     from vs_videoinr.errors import ModelError
     from vs_videoinr.networks.base import Network, VideoField

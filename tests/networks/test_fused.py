@@ -14,6 +14,7 @@ from torch import Tensor
 
 from scripts.benchmark.counting import counted
 from tests.networks.test_warp_blend import SIZES, noise, parts
+from tests.networks.warpinr.test_fusion import given
 from tests.networks.warpinr.test_motion_kernels import pair
 from vs_videoinr.networks import fused as dispatch
 from vs_videoinr.networks import kernels
@@ -75,11 +76,8 @@ def test_a_frame_is_warped_and_blended_as_by_torch(
 @pytest.mark.parametrize("bends", [True, False])
 @pytest.mark.parametrize("size", [(41, 27), (1, 30), (30, 1), (1, 1)])
 def test_flows_at_a_time_are_torchs(size: tuple[int, int], bends: bool) -> None:
-    flows = noise(2, 2, 2, *size, seed=3) + torch.tensor([[3.0, -1.0], [-2.0, 2.0]])[:, None, :, None, None]
-    acceleration = noise(4, 2, *size, seed=4) * 2 - 1 if bends else None
-    reach = torch.tensor([0, 0, 1, 4, torch.inf])[(noise(2, 1, *size, seed=5) * 5).long()]
-    given = flows[0], flows[1], acceleration, reach, 0.3, ITERATIONS
-    found, wanted = both(lambda: dispatch.fused("flows_at", _flows_by_torch, *given))
+    case = given(size, bends)
+    found, wanted = both(lambda: dispatch.fused("flows_at", _flows_by_torch, *case))
     torch.testing.assert_close(found, wanted, rtol=0, atol=2e-4)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 #: What of native/kernels.h this module speaks.
-VERSION = 3
+VERSION = 4
 
 #: Pixels around a packed frame that repeat its border.
 BORDER = 5
@@ -110,6 +110,18 @@ class Warp(Structure):
     )
 
 
+class FlowsAt(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("flow01", "flow10")),
+        ("accelerations", c_void_p * 2),
+        *((name, c_void_p) for name in ("reach", "maps", "flows")),
+        *((name, c_int32) for name in ("height", "width", "iterations")),
+        ("t", c_float),
+    )
+
+
 class LucasKanade(Structure):
     """See native/kernels.h."""
 
@@ -164,6 +176,8 @@ class Kernels:
         self._pack_frame.argtypes = POINTER(PackFrame), ctypes.c_int
         self._warp = library[f"warp_{variant}"]
         self._warp.argtypes, self._warp.restype = (POINTER(Warp), ctypes.c_int), None
+        self._flows_at = library[f"flows_at_{variant}"]
+        self._flows_at.argtypes, self._flows_at.restype = (POINTER(FlowsAt), ctypes.c_int), None
         self._decode_flow, self._decode_colours = (library[f"decode_{what}_{variant}"] for what in ("flow", "colours"))
         self._decode_flow.argtypes = self._decode_colours.argtypes = POINTER(Decode), ctypes.c_int
         for function in (self._warp_and_blend, self._pack_frame, self._decode_flow, self._decode_colours):
@@ -214,6 +228,24 @@ class Kernels:
             job = Warp(_at(image, item), _at(flow, item), _at(output, item), *strides, *sizes)
             self._warp(byref(job), thread_count())
         return output
+
+    def flows_at(
+        self, flow01: Tensor, flow10: Tensor, acceleration: Tensor | None, reach: Tensor, t: float, iterations: int
+    ) -> Tensor:
+        """Return what warpinr/fusion.py's `flows_at` does, x and y of a pixel side by side."""
+        batch, _, height, width = flow01.shape
+        flow01, flow10, reach = flow01.contiguous(), flow10.contiguous(), reach.contiguous()
+        bends = None if acceleration is None else acceleration.contiguous()
+        maps = flow01.new_empty(4 if bends is not None else 2, height + 1, width + 1, 2)
+        flows = flow01.new_empty(batch, height, width, 4)
+        job = FlowsAt(maps=maps.data_ptr(), height=height, width=width, iterations=iterations, t=t)
+        for item in range(batch):
+            job.flow01, job.flow10, job.reach = _at(flow01, item), _at(flow10, item), _at(reach, item)
+            if bends is not None:
+                job.accelerations[:] = [_at(bends, item), _at(bends, batch + item)]
+            job.flows = _at(flows, item)
+            self._flows_at(byref(job), thread_count())
+        return flows.permute(0, 3, 1, 2)
 
     def scratch_for(self, job: Job) -> Tensor:
         """Give a job what its steps work in, and return that for `work`."""

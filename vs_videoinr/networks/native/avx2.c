@@ -17,6 +17,7 @@
 #include "warp_blend.h"
 #include "siren.h"
 #include "motion.h"
+#include "flows.h"
 #include "warp.h"
 #include "correlation.h"
 

@@ -9,5 +9,6 @@
 #include "warp_blend.h"
 #include "siren.h"
 #include "motion.h"
+#include "flows.h"
 #include "warp.h"
 #include "correlation.h"

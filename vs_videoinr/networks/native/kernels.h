@@ -8,6 +8,7 @@
  *     warp_blend.h     two frames warped and blended
  *     siren.h          the decoder of VideoINR
  *     motion.h         flows made exact by what the pictures show
+ *     flows.h          where a picture between two frames comes from
  *     warp.h           an image fetched from where a flow leads
  *     correlation.h    features compared with those around the same place
  *     vectors.h        what these share
@@ -24,7 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERNELS_VERSION 3
+#define KERNELS_VERSION 4
 
 #ifdef _WIN32
 #define EXPORT __declspec(dllexport)
@@ -128,6 +129,18 @@ typedef struct Warp {
     int32_t height, width, image_height, image_width, channels;
     int32_t top; /* the row that the flow's and the output's first one is of the whole */
 } Warp;
+
+/* Where a picture at time `t` comes from in two frames, by the flows between these and how their motion changes. */
+typedef struct FlowsAt {
+    const float *flow01, *flow10;  /* (2, height, width) */
+    const float *accelerations[2]; /* (2, height, width) of what each frame shows; NULL, both, where none is known */
+    const float *reach;            /* (height, width): how far around nothing moves */
+    float *maps;                   /* (4, height + 1, width + 1, 2), to work in */
+    float *flows;                  /* (height, width, 4): x and y to frame 0 and to frame 1 */
+    int32_t height, width;
+    int32_t iterations;
+    float t;
+} FlowsAt;
 
 /* A flow between two frames made exact, step by step; see warpinr/flow_refinement.py. */
 typedef struct LucasKanade {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vs_videoinr.networks import bands
+from vs_videoinr.networks import bands, kernels
 from vs_videoinr.networks.fused import fused
 from vs_videoinr.networks.sampling import warp
 from vs_videoinr.networks.warpinr.blocks import FLOW
@@ -39,13 +39,14 @@ def flows_at(pair: PairMotion, acceleration: Tensor | None, t: float) -> Tensor:
     Interpolation, 2019); a is the mean of what both frames tell.
     """
     given = pair.flow01, pair.flow10, acceleration, pair.static.reach, t, ITERATIONS
-    return fused("flows_at", _flows_by_torch, *given)
+    kernel = kernels.kernels_for(*(one for one in given if isinstance(one, Tensor)))
+    return fused("flows_at", _flows_by_torch, *given) if kernel is None else kernel.flows_at(*given)
 
 
 def _flows_by_torch(
     flow01: Tensor, flow10: Tensor, acceleration: Tensor | None, reach: Tensor, t: float, iterations: int
 ) -> Tensor:
-    """The kernel's twin."""
+    """The kernels' twin."""
     motion = torch.cat((flow01, -flow10))
     bend = None if acceleration is None else acceleration * (t * (1 - t) / 4)
     batch, _, height, width = flow01.shape
