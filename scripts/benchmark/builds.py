@@ -17,6 +17,7 @@ from pathlib import Path
 import vapoursynth as vs
 
 from scripts import ROOT
+from scripts.benchmark import ENVIRONMENT
 
 #: The commit before this work on speed began.
 BEFORE = "f77d359"
@@ -78,7 +79,7 @@ def _config(variables: dict[str, str]) -> Path:
 
 def _variables(work: Path, **more: str) -> dict[str, str]:
     """Of a process that reads nothing of the user's own settings and finds Python where vspipe looks for it."""
-    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIDEOINR_MODELS")}
+    variables = {name: value for name, value in ENVIRONMENT.items() if name not in ("PYTHONPATH", "VIDEOINR_MODELS")}
     # vspipe runs the first `python` on the path where its settings name none.
     path = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"
     variables |= {"PATH": path, "XDG_CONFIG_HOME": str(work / "config"), "XDG_DATA_HOME": str(work / "data")} | more

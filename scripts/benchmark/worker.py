@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import vs_videoinr  # isort: skip - has to tell torch how to work before that is imported
 import torch
 
-import vs_videoinr
 from scripts.benchmark.counting import counted
 from scripts.reliability.resources import peak_memory, reset_peak_memory
 from tests.networks.videoinr.twin_decoder import decode

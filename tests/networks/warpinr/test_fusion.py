@@ -35,21 +35,22 @@ def test_the_kernel_finds_what_torch_does(size: tuple[int, int], bends: bool, ke
 
 @needs_kernels
 def test_threads_and_other_pairs_change_no_bit(kernel: kernels.Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
-    flow01, flow10, bends, reach, *rest = given((41, 97), True)
+    both = given((41, 97), True)
+    flow01, flow10, bends, reach, t, iterations = both
     assert bends is not None
-    whole = kernel.flows_at(flow01, flow10, bends, reach, *rest)
-    alone = kernel.flows_at(flow01[1:], flow10[1:], bends[1::2], reach[1:], *rest)
+    whole = kernel.flows_at(*both)
+    alone = kernel.flows_at(flow01[1:], flow10[1:], bends[1::2], reach[1:], t, iterations)
     assert torch.equal(alone, whole[1:])
     for threads in (1, 2, 7):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        assert torch.equal(kernel.flows_at(flow01, flow10, bends, reach, *rest), whole)
+        assert torch.equal(kernel.flows_at(*both), whole)
 
 
 @needs_kernels
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf"), 3e38])
 def test_flows_that_lead_nowhere_do_no_harm_elsewhere(broken: float, kernel: kernels.Kernels) -> None:
-    flow01, flow10, bends, reach, *rest = given((20, 40), True)
-    flow01[..., 3:5, 4:9] = broken
-    found = kernel.flows_at(flow01, flow10, bends, reach, *rest)
+    both = given((20, 40), True)
+    both[0][..., 3:5, 4:9] = broken
+    found = kernel.flows_at(*both)
     assert found.shape == (2, 4, 20, 40)
     assert found[..., 25:].isfinite().all()
