@@ -14,6 +14,7 @@ from torch import Tensor
 
 from scripts.benchmark.counting import counted
 from tests.networks.test_warp_blend import SIZES, noise, parts
+from tests.networks.warpinr.test_clues import given as clues_given
 from tests.networks.warpinr.test_fusion import given
 from tests.networks.warpinr.test_motion_kernels import pair
 from vs_videoinr.networks import fused as dispatch
@@ -21,12 +22,14 @@ from vs_videoinr.networks import kernels
 from vs_videoinr.networks.sampling import warp
 from vs_videoinr.networks.warp_blend import sampled_frame, warp_and_blend
 from vs_videoinr.networks.warpinr import flow_refinement
+from vs_videoinr.networks.warpinr.clues import _clues_by_torch, find_clues
+from vs_videoinr.networks.warpinr.flow_estimator import FlowStep
 from vs_videoinr.networks.warpinr.flow_refinement import box_mean, refine_lucas_kanade, smooth_consistent_flow
 from vs_videoinr.networks.warpinr.fusion import ITERATIONS, _flows_by_torch
 
 triton = pytest.importorskip("triton", reason="Triton is not installed")
 CPU = torch.device("cpu")
-FUSED = ("flows_at", "warp_and_blend", "refine_lucas_kanade", "smooth_consistent_flow")
+FUSED = ("flows_at", "warp_and_blend", "clues", "correlate", "refine_lucas_kanade", "smooth_consistent_flow")
 
 
 @pytest.fixture
@@ -81,6 +84,28 @@ def test_flows_at_a_time_are_torchs(size: tuple[int, int], bends: bool) -> None:
     torch.testing.assert_close(found, wanted, rtol=0, atol=2e-4)
 
 
+@pytest.mark.usefixtures("interpreted")
+@pytest.mark.parametrize("half_way", [True, False])
+@pytest.mark.parametrize(("size", "top", "rows"), [((33, 47), 0, None), ((33, 47), 5, 9), ((1, 9), 0, None)])
+def test_clues_are_torchs(size: tuple[int, int], top: int, rows: int | None, half_way: bool) -> None:
+    frame, other, there, back, _ = clues_given(size, top, rows)
+    if half_way:
+        there = there.round() + 0.5
+    found, wanted = both(lambda: dispatch.fused("clues", _clues_by_torch, frame, other, there, back, top), None)
+    # Noise is as steep as pictures and flows can be, and torch's positions are not exact.
+    torch.testing.assert_close(found, wanted, rtol=0, atol=2e-4)
+
+
+@pytest.mark.usefixtures("interpreted")
+@pytest.mark.parametrize(("channels", "radius", "size"), [(5, 3, (13, 22)), (3, 1, (1, 9)), (4, 2, (1, 1))])
+def test_features_are_compared_as_by_torch(channels: int, radius: int, size: tuple[int, int]) -> None:
+    step = FlowStep(channels, 4, radius, coarsest=True)
+    a, b = noise(2, 2, channels, *size)
+    means = step.feature_means(a, b)
+    found, wanted = both(lambda: torch.cat(step.correlate_and_match(a, b, means), 1), None)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.usefixtures("interpreted")
 @pytest.mark.parametrize("large", [True, False])
@@ -128,6 +153,9 @@ def test_every_kernel_passes_its_trial(monkeypatch: pytest.MonkeyPatch, caplog: 
     monkeypatch.setattr(flow_refinement, "STEPS", 1)  # the interpreter takes its time
     frames, flow = noise(2, 3, 7, 11), noise(2, 2, 7, 11)
     with torch.no_grad():
+        find_clues(frames[:1], frames[1:], flow[:1], flow[1:], 0)
+        step = FlowStep(3, 4, 1, coarsest=True)
+        step.correlate_and_match(frames[:1], frames[1:], step.feature_means(frames[:1], frames[1:]))
         dispatch.fused("flows_at", _flows_by_torch, flow[:1], flow[1:], flow, flow[:1, :1], 0.5, ITERATIONS)
         warp_and_blend(sampled_frame(frames[:1]), sampled_frame(frames[1:]), flow.view(1, 4, 7, 11), 0.5, large=False)
         refine_lucas_kanade(flow, frames, frames.roll(1, 0), 1, 1e-3)
@@ -217,7 +245,7 @@ def test_gradients_and_other_numbers_are_torchs() -> None:
 
 
 #: Of the kernels' arguments.
-NUMBERS = ("t", "share", "shrink_x", "shrink_y", "scale_x", "scale_y", "damping", "distance")
+NUMBERS = ("t", "share", "gain", "limit", "shrink_x", "shrink_y", "scale_x", "scale_y", "damping", "distance")
 
 
 @pytest.mark.parametrize(
@@ -225,8 +253,11 @@ NUMBERS = ("t", "share", "shrink_x", "shrink_y", "scale_x", "scale_y", "damping"
     [
         ("_flows_kernel", {"BENDS": True, "ITERATIONS": ITERATIONS}),
         ("_warp_and_blend_kernel", {"TAPS": 4, "STEPS": 1024}),
+        ("_clues_kernel", {"STEPS": 1024}),
+        ("_correlate_kernel", {"SHARPNESS": 20.0}),
         ("_products_kernel", {}),
         ("_try_kernel", {"PLANES": 6, "STEPPING": True, "STEPS": 1024}),
+        ("_accept_kernel", {}),
         ("_box_mean_kernel", {}),
         ("_smooth_directions_kernel", {}),
         ("_smooth_places_kernel", {}),

@@ -23,6 +23,7 @@ from vs_videoinr import load
 from vs_videoinr.networks import bands, fused
 from vs_videoinr.networks.base import VideoField
 from vs_videoinr.networks.warp_blend import _by_torch, sampled_frame, warp_and_blend
+from vs_videoinr.networks.warpinr.clues import _clues_by_torch
 from vs_videoinr.networks.warpinr.flow_estimator import other_frame
 from vs_videoinr.networks.warpinr.flow_refinement import (
     _refine_by_torch,
@@ -114,7 +115,9 @@ def test_every_kernel_is_used(model: str, dtype: torch.dtype, caplog: pytest.Log
             field.sample(0.3, FACTORS[factor])
     assert fused.kernels() is not None
     assert not fused._without
-    names = ("flows_at", "warp_and_blend", "refine_lucas_kanade", "smooth_consistent_flow")
+    names = ["flows_at", "warp_and_blend", "correlate", "refine_lucas_kanade", "smooth_consistent_flow"]
+    if model == "lite":  # the others predict detail in another way
+        names.append("clues")
     assert fused._verdicts == {(name, device): True for name in names}
     assert not caplog.messages
 
@@ -152,6 +155,8 @@ def test_kernels_make_of_real_frames_what_torch_does(factor: float) -> None:
                 fused.fused("flows_at", _flows_by_torch, *given),
                 _flows_by_torch(*given),
             )
+        seen = first, second, flow[:1], flow[1:], 0
+        cases["clues"] = fused.fused("clues", _clues_by_torch, *seen), _clues_by_torch(*seen)
         cases["smooth_consistent_flow"] = smooth_consistent_flow(flow), _smooth_by_torch(flow)
         for radius, damping in ((6, 1e-3), (3, 3e-3)):
             cases[f"refine_lucas_kanade {radius}"] = (

@@ -40,10 +40,22 @@ _SCHEMAS: dict[str, tuple[str, Callable[..., Tensor]]] = {
         "(Tensor frame0, Tensor frame1, Tensor flow, float t, bool large) -> Tensor",
         lambda frame0, *_: frame0.new_empty(frame0.shape),
     ),
+    "clues": (
+        "(Tensor frame, Tensor other, Tensor flow_to, Tensor flow_from, int top) -> Tensor",
+        lambda frame, *_: frame.new_empty(frame.shape[0], 21, *frame.shape[2:]),
+    ),
+    "correlate": (
+        "(Tensor a, Tensor b, Tensor means, Tensor sharpness, int radius) -> Tensor",
+        lambda a, *more: a.new_empty(a.shape[0], (2 * more[-1] + 1) ** 2 + 2, *a.shape[2:]),
+    ),
     "lucas_kanade_products": ("(Tensor a, Tensor state) -> Tensor", lambda _, state: torch.empty_like(state)),
     "lucas_kanade_try": (
         "(Tensor a, Tensor b, Tensor flow, Tensor? means, float damping) -> Tensor",
         lambda a, *_: a.new_empty(a.shape[0], 6, *a.shape[2:]),
+    ),
+    "lucas_kanade_accept": (
+        "(Tensor state, Tensor tried, Tensor squares, Tensor means, int radius) -> Tensor",
+        lambda state, *_: torch.empty_like(state),
     ),
     "box_mean": ("(Tensor values, int radius) -> Tensor", lambda values, _: values.new_empty(values.shape)),
     "smooth_directions": ("(Tensor flow, float distance) -> Tensor", lambda flow, _: torch.empty_like(flow)),

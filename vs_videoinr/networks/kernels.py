@@ -122,6 +122,18 @@ class FlowsAt(Structure):
     )
 
 
+class Clues(Structure):
+    """See native/kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("frame", "other", "flow_to", "flow_from", "clues", "terms", "pixel")),
+        *((name, Strides) for name in ("of_frame", "of_other")),
+        ("of_flow_to", c_int64),
+        *((name, c_int32) for name in ("height", "width", "top", "rows")),
+        *((name, c_float) for name in ("gain", "limit")),
+    )
+
+
 class LucasKanade(Structure):
     """See native/kernels.h."""
 
@@ -178,6 +190,8 @@ class Kernels:
         self._warp.argtypes, self._warp.restype = (POINTER(Warp), ctypes.c_int), None
         self._flows_at = library[f"flows_at_{variant}"]
         self._flows_at.argtypes, self._flows_at.restype = (POINTER(FlowsAt), ctypes.c_int), None
+        self._clues = library[f"clues_{variant}"]
+        self._clues.argtypes, self._clues.restype = (POINTER(Clues), ctypes.c_int), None
         self._decode_flow, self._decode_colours = (library[f"decode_{what}_{variant}"] for what in ("flow", "colours"))
         self._decode_flow.argtypes = self._decode_colours.argtypes = POINTER(Decode), ctypes.c_int
         for function in (self._warp_and_blend, self._pack_frame, self._decode_flow, self._decode_colours):
@@ -246,6 +260,26 @@ class Kernels:
             job.flows = _at(flows, item)
             self._flows_at(byref(job), thread_count())
         return flows.permute(0, 3, 1, 2)
+
+    def clues(
+        self, frame: Tensor, other: Tensor, flow_to: Tensor, flow_from: Tensor, top: int, gain: float, limit: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what warpinr/clues.py's `find_clues` does, channels of a place side by side but for the pixel's.
+
+        Colours are multiplied by `gain`, and no part of a round trip is longer than `limit`.
+        """
+        batch, _, rows, width = frame.shape
+        flow_from = flow_from.contiguous()
+        if flow_to.stride()[2:] != (width, 1):
+            flow_to = flow_to.contiguous()
+        clues, terms = (frame.new_empty(batch, rows, width, channels) for channels in (11, 8))
+        pixel = torch.empty(batch, 2, rows, width, dtype=torch.int64, device="cpu")
+        strides = Strides(*frame.stride()[1:]), Strides(*other.stride()[1:]), flow_to.stride(1)
+        for item in range(batch):
+            given = (_at(tensor, item) for tensor in (frame, other, flow_to, flow_from, clues, terms, pixel))
+            job = Clues(*given, *strides, other.shape[-2], width, top, rows, gain, limit)
+            self._clues(byref(job), thread_count())
+        return clues.permute(0, 3, 1, 2), terms.permute(0, 3, 1, 2), pixel
 
     def scratch_for(self, job: Job) -> Tensor:
         """Give a job what its steps work in, and return that for `work`."""

@@ -1,7 +1,6 @@
 """Kernels in Triton, for GPUs: each is one launch, where PyTorch needs dozens. `fused.py` calls them.
 
-They have been compiled for GPUs, and compared with PyTorch in Triton's interpreter; no GPU has run them yet. So they
-are as plain as can be: a thread makes one pixel, all of it, and nothing is tuned.
+They are as plain as can be: a thread makes one pixel, all of it, and nothing is tuned.
 
 Tensors are float32 and contiguous, and have fewer than 2³¹ numbers for each item of a batch.
 """
@@ -17,6 +16,9 @@ import triton.language as tl
 from torch import Tensor
 
 from vs_videoinr.networks.sampling import lanczos
+from vs_videoinr.networks.warpinr.blocks import COLOUR_GAIN, FLOW
+from vs_videoinr.networks.warpinr.clues import CLUES, PHASE_TERMS, ROUND_TRIP_LIMIT_PX
+from vs_videoinr.networks.warpinr.flow_estimator import CORRELATION_SHARPNESS
 
 #: Pixels that a program makes.
 BLOCK = 256
@@ -25,7 +27,8 @@ BLOCK = 256
 STEPS = 1024
 
 #: Sizes that no variant of a kernel is compiled for.
-_SIZES = ["second", "half", "radius", "planes", "apart", "height", "width", "low_height", "low_width"]
+_SIZES = ["second", "half", "radius", "planes", "apart", "channels", "top", "rows"]
+_SIZES += ["height", "width", "low_height", "low_width"]
 
 
 @triton.jit
@@ -315,6 +318,199 @@ def warp_and_blend(frame0: Tensor, frame1: Tensor, flow: Tensor, t: float, large
 
 
 @triton.jit
+def _put_error(clues, frame, plane, pixel, found, gain, inside):
+    """Store how a colour differs from what was found, and how much."""
+    error = (found - tl.load(frame + pixel, mask=inside, other=0.0)) * gain
+    tl.store(clues + pixel, error, mask=inside)
+    tl.store(clues + 3 * plane + pixel, tl.abs(error), mask=inside)
+
+
+@triton.jit
+def _nearest(at, size):
+    """Return the pixel nearest to a place along an axis, of two as near the even one, and how far behind it that is."""
+    at = tl.minimum(tl.maximum(at, 0.0), size - 1.0)
+    pixel = tl.floor(at + 0.5)
+    odd = pixel - 2.0 * tl.floor(pixel / 2.0) > 0.5
+    pixel = tl.where((pixel - at == 0.5) & odd, pixel - 1.0, pixel)
+    pixel = tl.where(pixel == pixel, pixel, 0.0)
+    return pixel, at - pixel
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _clues_kernel(
+    frame,
+    other,
+    flow_to,
+    flow_from,
+    table,
+    clues,
+    top,
+    gain,
+    limit,
+    height,
+    rows,
+    width,
+    STEPS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    plane = rows * width
+    whole = height * width
+    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    item = tl.program_id(1).to(tl.int64)
+    inside = pixel < plane
+    row = pixel // width
+    frame += item * 3 * plane
+    flow_to += item * 2 * plane
+    flow_from += item * 2 * whole
+    clues += item * 21 * plane
+    way_x = tl.load(flow_to + pixel, mask=inside, other=0.0)
+    way_y = tl.load(flow_to + plane + pixel, mask=inside, other=0.0)
+    x = (pixel - row * width).to(tl.float32) + way_x
+    y = (top + row).to(tl.float32) + way_y
+    red, green, blue = _fetch(other + item * 3 * whole, table, x, y, height, width, inside, 4, STEPS, BLOCK)
+    _put_error(clues, frame, plane, pixel, red, gain, inside)
+    _put_error(clues + plane, frame + plane, plane, pixel, green, gain, inside)
+    _put_error(clues + 2 * plane, frame + 2 * plane, plane, pixel, blue, gain, inside)
+    back_x = way_x + _bilinear(flow_from, x, y, height, width, inside)
+    back_y = way_y + _bilinear(flow_from + whole, x, y, height, width, inside)
+    back_x = tl.minimum(tl.maximum(back_x, -limit), limit)
+    back_y = tl.minimum(tl.maximum(back_y, -limit), limit)
+    near_x, x = _nearest(x, width)
+    near_y, y = _nearest(y, height)
+    x, y = 2.0 * x, 2.0 * y
+    clues += 6 * plane + pixel
+    tl.store(clues, x, mask=inside)
+    tl.store(clues + plane, y, mask=inside)
+    tl.store(clues + 2 * plane, back_x, mask=inside)
+    tl.store(clues + 3 * plane, back_y, mask=inside)
+    tl.store(clues + 4 * plane, tl.sqrt(back_x * back_x + back_y * back_y + 1e-12), mask=inside)
+    clues += 5 * plane
+    tl.store(clues, x, mask=inside)
+    tl.store(clues + plane, y, mask=inside)
+    tl.store(clues + 2 * plane, x * x, mask=inside)
+    tl.store(clues + 3 * plane, y * y, mask=inside)
+    tl.store(clues + 4 * plane, x * y, mask=inside)
+    tl.store(clues + 5 * plane, x * x * y, mask=inside)
+    tl.store(clues + 6 * plane, x * y * y, mask=inside)
+    tl.store(clues + 7 * plane, x * x * y * y, mask=inside)
+    tl.store(clues + 8 * plane, near_x, mask=inside)
+    tl.store(clues + 9 * plane, near_y, mask=inside)
+
+
+def clues(frame: Tensor, other: Tensor, flow_to: Tensor, flow_from: Tensor, top: int) -> Tensor:
+    """See warpinr/clues.py's `find_clues`, whose clues this returns one behind the other."""
+    batch, _, rows, width = frame.shape
+    height = other.shape[2]
+    made = frame.new_empty(batch, CLUES + PHASE_TERMS + FLOW, rows, width)
+    table = _weights(True, frame.device)
+    with _on(frame):
+        _clues_kernel[_programs(rows * width), batch](
+            frame,
+            other,
+            flow_to,
+            flow_from,
+            table,
+            made,
+            top,
+            COLOUR_GAIN,
+            ROUND_TRIP_LIMIT_PX,
+            height,
+            rows,
+            width,
+            STEPS=STEPS,
+            BLOCK=BLOCK,
+        )
+    return made
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _correlate_kernel(
+    a,
+    b,
+    means,
+    sharpness,
+    correlation,
+    half,
+    channels,
+    radius,
+    height,
+    width,
+    SHARPNESS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    plane = height * width
+    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    item = tl.program_id(1).to(tl.int64)
+    inside = pixel < plane
+    row = pixel // width
+    column = pixel - row * width
+    side = 2 * radius + 1
+    a += item * channels * plane
+    b += item * channels * plane
+    mean_a = means + item * channels
+    mean_b = mean_a + half * channels
+    correlation += item * (side * side + 2) * plane + pixel
+    sharp = tl.load(sharpness) * SHARPNESS
+    length = tl.full([BLOCK], 0.0, tl.float32)
+    for channel in range(channels):
+        own = tl.load(a + channel * plane + pixel, mask=inside, other=0.0) - tl.load(mean_a + channel)
+        length += own * own
+    length = tl.maximum(tl.sqrt(length), 1e-12)
+    # A soft maximum as it grows, in terms of the largest so far.
+    most = tl.full([BLOCK], -float("inf"), tl.float32)
+    total = tl.full([BLOCK], 0.0, tl.float32)
+    total_x, total_y = total, total
+    for place in range(side * side):
+        y = place // side - radius
+        x = place - (y + radius) * side - radius
+        there = inside & (row + y >= 0) & (row + y < height) & (column + x >= 0) & (column + x < width)
+        product = tl.full([BLOCK], 0.0, tl.float32)
+        other_length = tl.full([BLOCK], 0.0, tl.float32)
+        for channel in range(channels):
+            own = tl.load(a + channel * plane + pixel, mask=inside, other=0.0) - tl.load(mean_a + channel)
+            other = tl.load(b + channel * plane + pixel + y * width + x, mask=there, other=0.0)
+            other -= tl.load(mean_b + channel)
+            product += own * other
+            other_length += other * other
+        cosine = product / (length * tl.maximum(tl.sqrt(other_length), 1e-12))
+        cosine = tl.where(there, cosine, 0.0)
+        tl.store(correlation, cosine, mask=inside)
+        correlation += plane
+        value = cosine * sharp
+        largest = tl.maximum(most, value)
+        shrink, chance = tl.exp(most - largest), tl.exp(value - largest)
+        most = largest
+        total = total * shrink + chance
+        total_x = total_x * shrink + chance * x
+        total_y = total_y * shrink + chance * y
+    tl.store(correlation, total_x / total, mask=inside)
+    tl.store(correlation + plane, total_y / total, mask=inside)
+
+
+def correlate(a: Tensor, b: Tensor, means: Tensor, sharpness: Tensor, radius: int) -> Tensor:
+    """See warpinr/flow_estimator.py's `FlowStep.correlate_and_match`."""
+    batch, channels, height, width = a.shape
+    correlation = a.new_empty(batch, (2 * radius + 1) ** 2 + FLOW, height, width)
+    block = 64  # of which each takes long: as many programs as can be
+    with _on(a):
+        _correlate_kernel[-(-height * width // block), batch](
+            a,
+            b,
+            means,
+            sharpness,
+            correlation,
+            batch,
+            channels,
+            radius,
+            height,
+            width,
+            SHARPNESS=CORRELATION_SHARPNESS,
+            BLOCK=block,
+        )
+    return correlation
+
+
+@triton.jit
 def _mean_image(a, error, at, inside):
     """Return 2/3 of the mean of an image and one that differs from it by `error`."""
     return (2.0 * tl.load(a + at, mask=inside, other=0.0) - tl.load(error + at, mask=inside, other=0.0)) / 3.0
@@ -481,6 +677,46 @@ def _box(plane, row, column, radius, height, width, inside, BLOCK: tl.constexpr)
             total += tl.load(line + tl.minimum(tl.maximum(column + j, 0), width - 1), mask=inside, other=0.0)
     side = 2 * radius + 1
     return total / (side * side)
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _accept_kernel(state, tried, squares, means, accepted, radius, apart, height, width, BLOCK: tl.constexpr):
+    plane = height * width
+    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    item = tl.program_id(1).to(tl.int64)
+    inside = pixel < plane
+    row = pixel // width
+    after = _box(squares + item * apart, row, pixel - row * width, radius, height, width, inside, BLOCK)
+    before = tl.load(means + (item * 6 + 2) * plane + pixel, mask=inside, other=0.0)
+    closer = after < before
+    state += item * 6 * plane + pixel
+    tried += item * 6 * plane + pixel
+    accepted += item * 6 * plane + pixel
+    for _ in range(6):
+        new = tl.load(tried, mask=inside, other=0.0)
+        tl.store(accepted, tl.where(closer, new, tl.load(state, mask=inside, other=0.0)), mask=inside)
+        state += plane
+        tried += plane
+        accepted += plane
+
+
+def lucas_kanade_accept(state: Tensor, tried: Tensor, squares: Tensor, means: Tensor, radius: int) -> Tensor:
+    """Return what was tried where images differ less by it than before, and the state before elsewhere, (B, 6, h, w).
+
+    Args:
+        state: What `lucas_kanade_try` returned before.
+        tried: What it returns now.
+        squares: Of which the means over squares of `radius` tell by how much images differ, (B, 1, h, w).
+        means: By how much they did, as `lucas_kanade_products` has it.
+        radius: Pixels.
+    """
+    batch, _, height, width = state.shape
+    accepted = torch.empty_like(state)
+    with _on(state):
+        _accept_kernel[_programs(height * width), batch](
+            state, tried, squares, means, accepted, radius, squares.stride(0), height, width, BLOCK=BLOCK
+        )
+    return accepted
 
 
 @triton.jit(do_not_specialize=_SIZES)

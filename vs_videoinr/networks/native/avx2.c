@@ -18,6 +18,7 @@
 #include "siren.h"
 #include "motion.h"
 #include "flows.h"
+#include "clues.h"
 #include "warp.h"
 #include "correlation.h"
 

@@ -9,6 +9,7 @@
  *     siren.h          the decoder of VideoINR
  *     motion.h         flows made exact by what the pictures show
  *     flows.h          where a picture between two frames comes from
+ *     clues.h          what is known of a neighbouring frame
  *     warp.h           an image fetched from where a flow leads
  *     correlation.h    features compared with those around the same place
  *     vectors.h        what these share
@@ -141,6 +142,23 @@ typedef struct FlowsAt {
     int32_t iterations;
     float t;
 } FlowsAt;
+
+/* What is known of a neighbouring frame at each place of some rows of a frame. */
+typedef struct Clues {
+    const float *frame;     /* (3, rows, width) */
+    const float *other;     /* (3, height, width): the neighbour */
+    const float *flow_to;   /* (2, rows, width), whose channels are `of_flow_to` numbers apart */
+    const float *flow_from; /* (2, height, width) */
+    float *clues;           /* (rows, width, 11) */
+    float *terms;           /* (rows, width, 8) */
+    int64_t *pixel;         /* (2, rows, width): x and y */
+    Strides of_frame, of_other;
+    int64_t of_flow_to;
+    int32_t height, width; /* of the whole frame */
+    int32_t top, rows;
+    float gain;  /* of colours */
+    float limit; /* of a round trip, in pixels */
+} Clues;
 
 /* A flow between two frames made exact, step by step; see warpinr/flow_refinement.py. */
 typedef struct LucasKanade {

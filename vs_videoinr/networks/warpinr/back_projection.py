@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vs_videoinr.networks.cancellation import between_layers
 from vs_videoinr.networks.sampling import pixel_grid, resize_bicubic, sample_at, warp
 from vs_videoinr.networks.warpinr.blocks import COLOUR_GAIN, FLOW, LEAKY_SLOPE, RGB, ResidualBlock
-from vs_videoinr.networks.warpinr.frame_detail import ROUND_TRIP_LIMIT_PX
+from vs_videoinr.networks.warpinr.clues import ROUND_TRIP_LIMIT_PX
 from vs_videoinr.networks.warpinr.neighbours import Neighbour
 from vs_videoinr.networks.warpinr.residual_detail import DETAIL_SCALE, ResidualDetail
 

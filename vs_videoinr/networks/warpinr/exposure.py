@@ -38,12 +38,13 @@ class Exposure:
 
     gains: tuple[Tensor, Tensor]  # (B, 1, 1, 1) each; 1 where nothing fades
     offsets: tuple[Tensor, Tensor]  # (B, 3, 1, 1) each; 0 where nothing fades
+    known_equal: bool = False  # whether nothing is known to fade, so that frames are taken as they are
 
     @classmethod
     def equal(cls, frame: Tensor) -> Exposure:
         """Return the exposure of a pair like `frame` (B, 3, h, w) in which nothing fades."""
         gain, offset = torch.ones_like(frame[:, :1, :1, :1]), torch.zeros_like(frame[..., :1, :1])
-        return cls((gain, gain), (offset, offset))
+        return cls((gain, gain), (offset, offset), known_equal=True)
 
     @classmethod
     @torch.no_grad()
@@ -81,6 +82,8 @@ class Exposure:
 
     def match(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
         """Both frames (B, 3, h, w) as if they were exposed the same."""
+        if self.known_equal:
+            return frame0, frame1
         first, second = self._changed(frame0, frame1)
         return _possible(first, frame0), _possible(second, frame1)
 
@@ -93,10 +96,12 @@ class Exposure:
 
     def reversed(self) -> Exposure:
         """The same for the frames in the other order."""
-        return Exposure(self.gains[::-1], self.offsets[::-1])
+        return Exposure(self.gains[::-1], self.offsets[::-1], self.known_equal)
 
     def like_first(self, frame1: Tensor) -> Tensor:
         """The second frame as if it were exposed like the first one, which stays as it is."""
+        if self.known_equal:
+            return frame1
         changed = torch.addcmul(self.offsets[1] - self.offsets[0], frame1.float(), self.gains[1]) / self.gains[0]
         return _possible(changed, frame1)
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vs_videoinr.networks import bands, kernels
+from vs_videoinr.networks.fused import fused
 from vs_videoinr.networks.sampling import warp
 from vs_videoinr.networks.warpinr.blocks import (
     FLOW,
@@ -65,9 +66,25 @@ def correlate(a: Tensor, b: Tensor, means: Tensor, radius: int) -> Tensor:
     What all features of a frame have in common, their `means`, tells places apart no better than nothing would, and is
     taken off.
     """
-    a, b = F.normalize(torch.cat((a, b)).float() - means, dim=1).chunk(2)
+    a, b = F.normalize(torch.cat((a, b)) - means, dim=1).chunk(2)
     b = F.pad(b, (radius,) * 4)
     return products_by_place(a, b, radius) if a.device.type == "cpu" else products_by_row(a, b, radius)
+
+
+def match(correlation: Tensor, sharpness: Tensor, radius: int) -> Tensor:
+    """Return the displacement that a correlation alone would choose, (B, 2, h, w).
+
+    A soft maximum of some `sharpness` (1, 1, 1, 1), so that there is flow from step one.
+    """
+    chance = (correlation * (sharpness * CORRELATION_SHARPNESS)).softmax(1)
+    offsets = _offsets(radius, correlation.device).expand(len(chance), -1, -1)
+    return torch.bmm(offsets, chance.flatten(2)).view(-1, FLOW, *correlation.shape[2:])
+
+
+def _correlate_by_torch(a: Tensor, b: Tensor, means: Tensor, sharpness: Tensor, radius: int) -> Tensor:
+    """Return what `correlate` and `match` do, one behind the other, (B, (2·radius+1)² + 2, h, w): the kernels' twin."""
+    correlation = correlate(a, b, means, radius)
+    return torch.cat((correlation, match(correlation, sharpness, radius)), 1)
 
 
 def products_by_place(a: Tensor, b: Tensor, radius: int) -> Tensor:
@@ -210,12 +227,6 @@ class FlowStep(nn.Module):
         if radius:
             self.sharpness = nn.Parameter(torch.ones(()))  # in units that move at the pace of a weight
 
-    def match(self, correlation: Tensor) -> Tensor:
-        """The displacement that correlation alone would choose: a soft maximum, so that there is flow from step one."""
-        chance = (correlation.float() * (self.sharpness.float() * CORRELATION_SHARPNESS)).softmax(1)
-        offsets = _offsets(self.radius, correlation.device).expand(len(chance), -1, -1)
-        return torch.bmm(offsets, chance.flatten(2)).view(-1, FLOW, *correlation.shape[2:])
-
     def _kernel(self, a: Tensor, b: Tensor) -> kernels.Kernels | None:
         kernel = kernels.kernels_for(a, b, self.sharpness)
         return kernel if self.radius <= kernels.MAX_CORRELATION_RADIUS else None
@@ -238,13 +249,14 @@ class FlowStep(nn.Module):
     def correlate_and_match(self, a: Tensor, b: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
         """Return the correlation of two frames' features (B, C, h, w), and what `match` makes of it.
 
-        Both by a kernel (native/correlation.h), where there is one that can. The features may be a band of rows;
-        `means` are of the whole, see `feature_means`.
+        Both by kernels, in C (native/correlation.h) or in Triton, where there is one that can. The features may be a
+        band of rows; `means` are of the whole, see `feature_means`.
         """
         kernel = self._kernel(a, b)
         if kernel is None:
-            correlation = correlate(a, b, means, self.radius)
-            return correlation, self.match(correlation)
+            sharpness = self.sharpness.float().view(1, 1, 1, 1)
+            both = fused("correlate", _correlate_by_torch, a.float(), b.float(), means, sharpness, self.radius)
+            return both[:, :-FLOW], both[:, -FLOW:]
         batch, channels, height, width = a.shape
         a, b = (features.permute(0, 2, 3, 1).contiguous() for features in (a, b))
         means = means.view(2, batch, channels).transpose(0, 1).contiguous()

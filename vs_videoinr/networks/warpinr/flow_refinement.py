@@ -125,17 +125,14 @@ def _slopes(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _refine_by_triton(flow: Tensor, a: Tensor, b: Tensor, radius: int, damping: float) -> Tensor:
-    products, step, mean = (operation(name) for name in ("lucas_kanade_products", "lucas_kanade_try", "box_mean"))
-
-    def tent(values: Tensor) -> Tensor:
-        return mean(mean(values, (radius + 1) // 2), radius // 2)
-
+    names = "lucas_kanade_products", "lucas_kanade_try", "lucas_kanade_accept", "box_mean"
+    products, step, accept, mean = (operation(name) for name in names)
+    first, second = (radius + 1) // 2, radius // 2  # of a `tent_mean`
     state = step(a, b, flow, None, damping)  # the flow, the error, and its square
     for _ in range(STEPS):
-        means = tent(products(a, state))
+        means = mean(mean(products(a, state), first), second)
         tried = step(a, b, state, means, damping)
-        closer = tent(tried[:, -1:]) < means[:, 2:3]
-        state = torch.where(closer, tried, state)
+        state = accept(state, tried, mean(tried[:, -1:], first), means, second)
     return state[:, :2]
 
 
@@ -153,7 +150,8 @@ def _refine_by_kernel(
     for item, (one, into) in enumerate(zip(flow, result, strict=True)):
         packed = [kernel.packed(frames[item : item + 1]) for frames in (a, b)]  # of one direction at a time
         job.a, job.b = (frame.data_ptr() for frame in packed)
-        planes[:2, :, width:] = 0
+        if stride > width:
+            planes[:2, :, width:] = 0
         planes[:2, :, :width] = one
         kernel.work("lucas_kanade_start", job, scratch)
         for _ in range(STEPS):

@@ -14,22 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vs_videoinr.networks import bands
-from vs_videoinr.networks.sampling import nearest_pixel, pixel_grid, pixels_at, warp
-from vs_videoinr.networks.warpinr.blocks import COLOUR_GAIN, FLOW, LEAKY_SLOPE, RGB, ResidualBlock, init_near_zero
+from vs_videoinr.networks.sampling import pixels_at
+from vs_videoinr.networks.warpinr.blocks import LEAKY_SLOPE, RGB, ResidualBlock, init_near_zero
+from vs_videoinr.networks.warpinr.clues import CLUES, PHASE_TERMS, find_clues
 from vs_videoinr.networks.warpinr.neighbours import Neighbour
 from vs_videoinr.networks.warpinr.residual_detail import DETAIL_SCALE
 
-#: A way there and back that ends farther off tells no more than that it is lost.
-ROUND_TRIP_LIMIT_PX = 4.0
-
-#: Products of powers of x and y that `_phase_terms` returns.
-PHASE_TERMS = 8
-
 #: Rows around those whose features are made, with what neighbours add to them.
 GATHERED_REACH = 2
-
-#: What is known of a neighbour beside its features: error and its size, phase, round trip and its length.
-CLUES = 2 * RGB + FLOW + FLOW + 1
 
 
 @dataclass(frozen=True)
@@ -43,13 +35,6 @@ class FrameDetailConfig:
 
     width: int = 32
     blocks: int = 4
-
-
-def _phase_terms(phase: Tensor) -> Tensor:
-    """Products of powers up to the square of a phase (B, 2, h, w), -1 to 1: (B, PHASE_TERMS, h, w)."""
-    x, y = phase.chunk(2, 1)
-    xx, yy = x.square(), y.square()
-    return torch.cat((x, y, xx, yy, x * y, xx * y, x * yy, xx * yy), 1)
 
 
 class FrameDetail(nn.Module):
@@ -124,23 +109,17 @@ class FrameDetail(nn.Module):
     def _seen(self, frame: Tensor, compared: Tensor, neighbour: Neighbour, top: int, bottom: int) -> Tensor:
         """What a neighbour adds to the features of rows from `top` to `bottom`, (B, width, bottom - top, w)."""
         rows = slice(top, bottom)
-        seen = self.neighbour(self._clues(frame, neighbour, top, bottom)) + compared
-        return F.leaky_relu(seen, LEAKY_SLOPE, inplace=True) * neighbour.informative[..., rows, :].to(seen.dtype)
+        seen = self.neighbour(self._known(frame, neighbour, top, bottom)) + compared
+        return F.leaky_relu(seen, LEAKY_SLOPE, inplace=True) * neighbour.informative[..., rows, :]
 
-    def _clues(self, frame: Tensor, neighbour: Neighbour, top: int, bottom: int) -> Tensor:
+    def _known(self, frame: Tensor, neighbour: Neighbour, top: int, bottom: int) -> Tensor:
         """All that is known of a neighbour, side by side."""
-        rows, width = slice(top, bottom), frame.shape[-1]
-        flow = neighbour.flow_to[..., rows, :]
-        pixel, phase = nearest_pixel(pixel_grid(bottom - top, width, flow, top) + flow, (frame.shape[-2], width))
-        phase = phase * 2
-        error = (warp(neighbour.frame, flow, "bicubic", top) - frame[..., rows, :]).float() * COLOUR_GAIN
-        round_trip = flow + warp(neighbour.flow_from, flow, top=top)
-        round_trip = round_trip.clamp(-ROUND_TRIP_LIMIT_PX, ROUND_TRIP_LIMIT_PX)
-        lost = (round_trip.square().sum(1, keepdim=True) + 1e-12).sqrt()  # of nothing, too, there is a gradient
-        clues = torch.cat((error, error.abs(), phase, round_trip, lost), 1)
-        features = self._features_at(neighbour.frame, pixel)
-        weighted = features * self.phase(_phase_terms(phase).to(features.dtype))
-        return torch.cat((features, weighted, clues.to(features.dtype)), 1)
+        rows = slice(top, bottom)
+        ways = neighbour.flow_to[..., rows, :], neighbour.flow_from
+        clues = find_clues(frame[..., rows, :], neighbour.frame, *ways, top)
+        features = self._features_at(neighbour.frame, clues.pixel)
+        weighted = features * self.phase(clues.phase_terms.to(features.dtype))
+        return torch.cat((features, weighted, clues.maps.to(features.dtype)), 1)
 
     def _features_at(self, frame: Tensor, pixel: Tensor) -> Tensor:
         """Features (B, width, H, w) of pixels (B, 2, H, w) of a frame (B, 3, h, w), made of no more rows than needed.

@@ -169,11 +169,12 @@ class WarpINR(Network):
         bands.trim_after(frame0)  # what frames were made in meanwhile
         bars = static_bars(frame0, frame1)
         exposure, static = self._exposure(frame0, frame1, bars), self._static_regions(frame0, frame1, bars)
-        # Features are of frames as they are where nothing fades. To ask for that, an accelerator would be waited for.
-        shared = frame0.device.type == "cpu" and exposure.is_equal()
-        matched = (frame0, frame1) if shared else exposure.match(frame0, frame1)
+        # Frames are taken as they are where nothing fades. To ask for that, an accelerator would be waited for.
+        if frame0.device.type == "cpu" and exposure.is_equal():
+            exposure = Exposure.equal(frame0)
+        matched = exposure.match(frame0, frame1)
         kept: list[list[Tensor]] = []
-        if shared:
+        if exposure.known_equal:
             features0 = None if previous is None else previous.take_features1()
             features = features0 or self._features(frame0), self._features(frame1)
             levels: list[Features] = list(zip(*features, strict=True))
@@ -373,4 +374,4 @@ def _tile(first: int, last: int, length: int, new_length: int) -> _Tile:
 
 def _without(blank: Tensor, detail: Tensor) -> Tensor:
     """Detail (B, 3, DETAIL_SCALE·h, DETAIL_SCALE·w), but none where the frame is `blank`, (B, 1, h, w)."""
-    return detail * ~F.interpolate(blank.float(), scale_factor=DETAIL_SCALE).bool()
+    return detail * F.interpolate((~blank).to(detail.dtype), scale_factor=DETAIL_SCALE)

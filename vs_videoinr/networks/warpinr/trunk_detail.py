@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vs_videoinr.networks.sampling import warp
 from vs_videoinr.networks.warpinr.back_projection import BackProjection
 from vs_videoinr.networks.warpinr.blocks import COLOUR_GAIN, FLOW, FLOW_SCALE_PX, LEAKY_SLOPE, PHASE, RGB, ResidualBlock
-from vs_videoinr.networks.warpinr.frame_detail import ROUND_TRIP_LIMIT_PX
+from vs_videoinr.networks.warpinr.clues import ROUND_TRIP_LIMIT_PX
 from vs_videoinr.networks.warpinr.neighbours import Neighbour
 from vs_videoinr.networks.warpinr.residual_detail import DETAIL_SCALE, ResidualDetail
 from vs_videoinr.networks.warpinr.self_ensemble import TRANSFORMS, transform, transform_back
