@@ -1,4 +1,4 @@
-"""What the detail of frames is learned from: frames, the ones before and after them, and what they should look like.
+"""What a network learns from: frames with their neighbours and what they should look like, and pairs with their motion.
 
 How the frames move is found by the network's own motion, which takes longer than learning from them does. So batches
 are taken in groups, and each is used several times, mirrored and turned in another way.
@@ -19,7 +19,49 @@ from vs_videoinr.networks.warpinr.self_ensemble import TRANSFORMS, transform
 from vs_videoinr.networks.warpinr.static_regions import reach_of_colour
 
 GROUP_BATCHES = 48  # that are taken in turns, in a random order
+FULL_SIZE_PX = 120  # side of what is seen of true pictures
 ALONE_SHARE, ONE_NEIGHBOUR_SHARE = 0.1, 0.1  # of the steps show no neighbour, or one
+
+
+@dataclass(frozen=True)
+class MotionExample:
+    """Pairs of frames (B, 3, h, w), and the flow between them: (2B, 2, h, w), 0 → 1, then 1 → 0."""
+
+    frame0: Tensor
+    frame1: Tensor
+    flow: Tensor
+
+
+class MotionExamples:
+    """Pairs by the number of the step."""
+
+    def __init__(self, feed: Feed, teacher: WarpINR | None) -> None:
+        """Take photographs in motion from `feed`, whose true flow is known; with a `teacher` batches of all sources.
+
+        It is asked for the flow of those that do not have one. Every second time it sees them at their own size.
+        """
+        self.feed, self.teacher = feed, teacher
+
+    def get(self, step: int) -> MotionExample:
+        """The example of a step."""
+        batch = self.feed.get(step, motion=self.teacher is None)
+        if batch.flow is not None:
+            return MotionExample(batch.frame0, batch.frame1, batch.flow)
+        assert self.teacher is not None
+        frames = batch.frame0, batch.frame1
+        if step % 2 and {0.0, 1.0} <= {target.t for target in batch.targets}:
+            frames = _full_size_pair(batch)
+        with torch.no_grad():
+            return MotionExample(*frames, self.teacher.flow_levels(*frames)[-1])
+
+
+def _full_size_pair(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The middle of the first true pictures, as of what is shown at its own size; about as many pixels as of frames."""
+    side, pictures = FULL_SIZE_PX, max(1, len(batch.frame0) // 2)
+    at = {target.t: target.rgb for target in batch.targets}
+    top, left = (max(length - side, 0) // 2 for length in batch.size)
+    first, last = (at[t][:pictures, :, top : top + side, left : left + side] for t in (0.0, 1.0))
+    return first, last
 
 
 @dataclass(frozen=True)

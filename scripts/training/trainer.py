@@ -22,7 +22,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from scripts.data.sources import make_feed
 from scripts.training.config import Config
-from scripts.training.examples import Examples
+from scripts.training.examples import Examples, MotionExamples
 from scripts.training.losses import flow_loss, root_mean_square
 from scripts.training.optimiser import MOTION_PREFIXES, Optimiser
 from scripts.training.probe import Probe
@@ -61,6 +61,7 @@ class Trainer:
         frames = run.parent / "frames"
         self.feed = make_feed(config.data, frames, device, config.seed)
         teacher = load_teacher(config.teacher, device) if config.teacher else None
+        self.motion_examples = MotionExamples(self.feed, teacher)
         self.examples = Examples(self.feed, self.net, teacher, config.repeats, config.seed)
         self.probe = Probe(sorted(Path(config.data.val).glob("*.mp4")), frames, device, neighbours=True)
         self.state = run / "state.pt"
@@ -114,11 +115,10 @@ class Trainer:
 
     def motion_loss(self) -> Tensor:
         """How wrong the flows of a batch are."""
-        batch = self.feed.get(self.step, motion=True)
+        example = self.motion_examples.get(self.step)
         with self.autocast():
-            flows = self.net.flow_levels(batch.frame0, batch.frame1)
-        assert batch.flow is not None
-        return flow_loss(flows, batch.flow)
+            flows = self.net.flow_levels(example.frame0, example.frame1)
+        return flow_loss(flows, example.flow)
 
     def detail_loss(self) -> Tensor:
         """How wrong enlarged frames are, and by as much again how far from what a teacher makes.

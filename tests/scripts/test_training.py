@@ -148,6 +148,19 @@ def test_a_teacher_is_learned_from_besides_the_truth(train: Train) -> None:
         learned("refused", "nobody")
 
 
+@pytest.mark.parametrize("source", ["clips", "photographs", "single stills"])
+def test_motion_is_learned_from_a_teacher_too(source: str, train: Train) -> None:
+    learning = {"motion_share": 1, "learn": ["pyramid", "flow"], "warmup": 1}
+    known, first, later = (
+        load_file(train(name, steps, teacher=teacher, data={"shares": {source: 1}}, **learning))
+        for name, steps, teacher in (("known", 3, ""), ("taught", 1, "lite"), ("taught", 3, "lite"))
+    )
+    weight = "flow.steps.0.conv1.weight"
+    assert not torch.equal(first[weight], later[weight])
+    assert not torch.equal(known[weight], later[weight])
+    assert torch.equal(first["detail.out.weight"], later["detail.out.weight"])
+
+
 def test_frames_are_shown_with_both_neighbours_either_and_none() -> None:
     frame, rest = torch.full((1, 3, 4, 4), 0.5), torch.zeros(1, 2, 4, 4)
     before, after = (Neighbour(torch.full_like(frame, n), rest, rest, rest[:, :1] == 0) for n in (0.0, 1.0))
