@@ -34,11 +34,13 @@ ENTRY = "VapourSynthPluginInit2"
 #: The networks' kernels, and what they are called: each once per variant, of which only x86-64 has a second one.
 KERNELS = "vs_videoinr/networks/libvideoinr_kernels"
 FUNCTIONS = (
+    "clues",
     "correlate",
     "correlate_means",
     "correlate_scratch",
     "decode_colours",
     "decode_flow",
+    "flows_at",
     "lanes",
     "lucas_kanade_accept",
     "lucas_kanade_scratch",

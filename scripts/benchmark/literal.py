@@ -47,15 +47,28 @@ def lines(rows: list[Row]) -> list[str]:
             *(seconds(row[part]) for part in PARTS),
             *(ratio(row["literal"], row[part]) for part in PARTS[1:]),
             f"{row['difference']:.0e}",
+            f"{_macs_per_second(row) / 1e9:.3g} G",
+            f"{row['macs_per_second'] / 1e9:.3g} G",
         ]
         for row in rows
     ]
     head = ["", "threads", "allocation", "literal", "first frame", "further frame", "ratio", "ratio", "difference"]
+    head += ["multiply-adds a second", "of a matrix product"]
     return [
         f"{width}x{height} to {width * 4}x{height * 4} on a CPU, from the feature map on, with the reference recipe's "
         "weights. *Literal*: every input of every pixel put together, nothing factorised, as the paper has it "
         "(`tests/networks/videoinr/twin_decoder.py`). The first frame of a pair includes what is kept for those that "
         f"follow. *Tuned*: `GLIBC_TUNABLES={TUNED['GLIBC_TUNABLES']}`. *Difference*: of the two pictures, at most.",
         "",
+        f"Beside sines a further frame takes {rows[0]['pixel_macs'] / 1e3:.0f} k multiply-adds a pixel. The last column "
+        "is what PyTorch's matrix product reaches, of the shape of the largest layer and without any sines.",
+        "",
         *markdown_table(head, body),
     ]
+
+
+def _macs_per_second(row: Row) -> float:
+    """Multiply-adds a second of a further frame; sines are on top of that."""
+    width, height = enlarged((row["source"][0], row["source"][1]), 4)
+    made: float = row["pixel_macs"] * width * height / row["further"]
+    return made

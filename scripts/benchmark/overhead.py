@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
 
+import numpy as np
+
 from scripts import ROOT, markdown_table
-from scripts.benchmark.bench import Bench, Row, interleaved, least, value
+from scripts.benchmark.bench import Bench, Row, Size, interleaved, least, value
 from scripts.benchmark.layout import milliseconds
 from scripts.benchmark.playback import LOADED, seconds_a_frame
 
 TITLE = "What the plugin itself costs"
+
+#: What a row says that is about memory alone.
+COPY = "a copy"
 
 #: Two pictures by turns, so that no frame repeats the one before; they are made before the clock starts.
 _SCRIPT = """
@@ -72,10 +78,23 @@ def measure(bench: Bench) -> list[Row]:
         text = script(bench, job.format, plugin=job.build != "without")
         return {"seconds": seconds_a_frame(builds.get(job.build, bench.now), text, bench.work)}
 
-    return [
+    rows = [
         {**job._asdict(), "size": list(bench.scale.plain), **least(turns, "seconds")}
         for job, turns in interleaved("overhead", jobs, bench.scale.repeats, run)
     ]
+    copy = {"format": "RGBS", "build": COPY, "size": list(bench.scale.plain), "seconds": copying(bench.scale.plain)}
+    return [copy, *rows]
+
+
+def copying(size: Size) -> float:
+    """Seconds that it takes to copy a frame of three planes in single precision into memory that is new."""
+    frame = np.ones((3, size[1], size[0]), np.float32)
+    times = []
+    for _ in range(10):
+        start = time.perf_counter()
+        frame.copy()
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def added(rows: list[Row], build: str, clip_format: str) -> float | None:
@@ -92,7 +111,7 @@ def lines(rows: list[Row]) -> list[str]:
             row["format"],
             row["build"],
             milliseconds(row["seconds"]),
-            milliseconds(added(rows, row["build"], row["format"])) if row["build"] != "without" else "",
+            milliseconds(added(rows, row["build"], row["format"])) if row["build"] not in ("without", COPY) else "",
             f"{1 / max(row['seconds'], 1e-6):.4g}",
         ]
         for row in rows
@@ -101,7 +120,8 @@ def lines(rows: list[Row]) -> list[str]:
         f"`Upscale(factor_num=2)` of {width}x{height} with a network that hands on the nearer frame as it is, made by "
         "the benchmark (`scripts/benchmark/copying.py`), on a CPU. Every other frame of the output is a source frame "
         "that passes. *without*: the same frames and conversions of format without the plugin. Times are what vspipe "
-        "says of itself.",
+        "says of itself. *A copy*: a frame copied once into memory that is new. The plugin does that twice with each "
+        "frame that it makes, on the way to the network and back, and so does every conversion of format.",
         "",
         *markdown_table(["format", "plugin", "a frame", "added", "fps"], body),
     ]

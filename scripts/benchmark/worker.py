@@ -212,7 +212,31 @@ def literal(model: str, threads: int, source: list[int], size: list[int], repeat
     return {
         **{name: min(row[name]["seconds"] for row in rows[1:]) for name in rows[0]},
         "difference": float((rgb - ours).abs().max()),
+        **_multiply_adds(network),
     }
+
+
+def _multiply_adds(network: VideoINR) -> Row:
+    """How many the factorised decoder makes for each pixel, and how many a second PyTorch's matrix product can.
+
+    That of the shape of the decoder's largest layer. Layers by their names, which are those of the published weights.
+    """
+    state = network.state_dict()
+    spatial, temporal, colour = (
+        [weight for name, weight in state.items() if name.startswith(f"{siren}.net.") and name.endswith(".weight")]
+        for siren in ("feat_imnet", "flow_imnet", "encode_imnet")
+    )
+    # Of first layers only the continuous feature's part, which the last network takes twice: the rest is of cells.
+    continuous = len(spatial[-1])
+    count = continuous * (len(temporal[0]) + 2 * len(colour[0]))
+    count += sum(weight.numel() for weights in (spatial, temporal, colour) for weight in weights[1:])
+    largest = max(colour[1:], key=torch.numel)
+    values, times = torch.rand(8192, largest.shape[1]), []
+    for _ in range(10):
+        start = time.perf_counter()
+        torch.mm(values, largest.T)
+        times.append(time.perf_counter() - start)
+    return {"pixel_macs": count, "macs_per_second": len(values) * largest.numel() / min(times)}
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {command.__name__: command for command in (about, steps, whole, literal)}
