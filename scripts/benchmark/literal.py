@@ -60,7 +60,7 @@ def lines(rows: list[Row]) -> list[str]:
         "(`tests/networks/videoinr/twin_decoder.py`). The first frame of a pair includes what is kept for those that "
         f"follow. *Tuned*: `GLIBC_TUNABLES={TUNED['GLIBC_TUNABLES']}`. *Difference*: of the two pictures, at most.",
         "",
-        f"Beside sines a further frame takes {rows[0]['pixel_macs'] / 1e3:.0f} k multiply-adds a pixel. The last column "
+        f"Beside sines a frame takes {rows[0]['pixel_macs'] / 1e3:.0f} k multiply-adds a pixel. The last column "
         "is what PyTorch's matrix product reaches, of the shape of the largest layer and without any sines.",
         "",
         *markdown_table(head, body),
