@@ -54,8 +54,9 @@ def measure(bench: Bench) -> list[Row]:
         + LOADED
         + "out.resize.Point(format=vs.RGB24).set_output()\n"
     )
-    arrivals = play(bench.now, script, size, 2 * pairs + 1, bench.work).arrivals
-    rows += [{"kind": "pairs", "x": k, "seconds": arrivals[2 * k]} for k in range(pairs + 1)]
+    turns = [play(bench.now, script, size, 2 * pairs + 1, bench.work).arrivals for _ in range(bench.scale.repeats)]
+    quickest = min(turns, key=lambda arrivals: arrivals[-1])
+    rows += [{"kind": "pairs", "x": k, "seconds": quickest[2 * k]} for k in range(pairs + 1)]
     return rows
 
 
