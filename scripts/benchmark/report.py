@@ -39,7 +39,7 @@ INTRODUCTION = """\
 Written by `python -m scripts.benchmark`, which needs `pip install '.[benchmark]'`, Linux, and two cores that do nothing
 else. Every section is one run: *now* is the plugin of this checkout, *before* the commit with which the work on speed
 began, built as a wheel; they and what users have today are measured by turns, and the least of each counts unless the
-section says otherwise. Ratios are *before* divided by *now*: above 1 is better now. Ratios say more than times: the cores
+section says otherwise. Ratios are *before* divided by *now*: above 1 is better now. They say more than times: the cores
 of a virtual machine can be half as quick a minute later. What a GPU does was measured by `bash scripts/gpu/measure.sh`,
 and is in `benchmarks/gpu.json`.
 """
