@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vs_videoinr.networks.kernels import CLUES, PHASE_TERMS
+
 _logger = logging.getLogger(__name__)
 
 #: Of GPUs that Triton makes kernels for, as PyTorch calls them.
@@ -42,7 +44,7 @@ _SCHEMAS: dict[str, tuple[str, Callable[..., Tensor]]] = {
     ),
     "clues": (
         "(Tensor frame, Tensor other, Tensor flow_to, Tensor flow_from, int top) -> Tensor",
-        lambda frame, *_: frame.new_empty(frame.shape[0], 21, *frame.shape[2:]),
+        lambda frame, *_: frame.new_empty(frame.shape[0], CLUES + PHASE_TERMS + 2, *frame.shape[2:]),
     ),
     "correlate": (
         "(Tensor a, Tensor b, Tensor means, Tensor sharpness, int radius) -> Tensor",

@@ -38,6 +38,9 @@ MAX_CORRELATION_RADIUS = 16
 #: Of a `LucasKanade`; the first two are its flow.
 LUCAS_KANADE_PLANES = 15
 
+#: Channels of what is known of a neighbour, see warpinr/clues.py: its maps, and the terms of the phase.
+CLUES, PHASE_TERMS = 11, 8
+
 _MAX_THREADS = 64
 
 _NAME = "libvideoinr_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
@@ -272,7 +275,7 @@ class Kernels:
         flow_from = flow_from.contiguous()
         if flow_to.stride()[2:] != (width, 1):
             flow_to = flow_to.contiguous()
-        clues, terms = (frame.new_empty(batch, rows, width, channels) for channels in (11, 8))
+        clues, terms = (frame.new_empty(batch, rows, width, channels) for channels in (CLUES, PHASE_TERMS))
         pixel = torch.empty(batch, 2, rows, width, dtype=torch.int64, device="cpu")
         strides = Strides(*frame.stride()[1:]), Strides(*other.stride()[1:]), flow_to.stride(1)
         for item in range(batch):

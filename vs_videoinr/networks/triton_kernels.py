@@ -15,9 +15,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from vs_videoinr.networks.kernels import CLUES, PHASE_TERMS
 from vs_videoinr.networks.sampling import lanczos
 from vs_videoinr.networks.warpinr.blocks import COLOUR_GAIN, FLOW
-from vs_videoinr.networks.warpinr.clues import CLUES, PHASE_TERMS, ROUND_TRIP_LIMIT_PX
+from vs_videoinr.networks.warpinr.clues import ROUND_TRIP_LIMIT_PX
 from vs_videoinr.networks.warpinr.flow_estimator import CORRELATION_SHARPNESS
 
 #: Pixels that a program makes.

@@ -13,24 +13,19 @@ from torch import Tensor
 
 from vs_videoinr.networks import kernels
 from vs_videoinr.networks.fused import fused
+from vs_videoinr.networks.kernels import CLUES
 from vs_videoinr.networks.sampling import nearest_pixel, pixel_grid, warp
-from vs_videoinr.networks.warpinr.blocks import COLOUR_GAIN, FLOW, RGB
+from vs_videoinr.networks.warpinr.blocks import COLOUR_GAIN, FLOW
 
 #: A way there and back that ends farther off tells no more than that it is lost.
 ROUND_TRIP_LIMIT_PX = 4.0
-
-#: Channels of `Clues.maps`: error and its size, phase, round trip and its length.
-CLUES = 2 * RGB + FLOW + FLOW + 1
-
-#: Channels of `Clues.phase_terms`.
-PHASE_TERMS = 8
 
 
 class Clues(NamedTuple):
     """What is known of a neighbouring frame at places (h, w) of a frame.
 
     Attributes:
-        maps: Float32 (B, CLUES, h, w).
+        maps: Error and its size, phase, round trip and its length, float32 (B, CLUES, h, w).
         phase_terms: Products of powers up to the square of the phase, which is how far a place lies behind its pixel's
             centre, -1 to 1 from border to border: float32 (B, PHASE_TERMS, h, w).
         pixel: The neighbour's pixel that is nearest to where motion leads, x and y: int64 (B, 2, h, w).

@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vs_videoinr.networks import bands
+from vs_videoinr.networks.kernels import CLUES, PHASE_TERMS
 from vs_videoinr.networks.sampling import pixels_at
 from vs_videoinr.networks.warpinr.blocks import LEAKY_SLOPE, RGB, ResidualBlock, init_near_zero
-from vs_videoinr.networks.warpinr.clues import CLUES, PHASE_TERMS, find_clues
+from vs_videoinr.networks.warpinr.clues import find_clues
 from vs_videoinr.networks.warpinr.neighbours import Neighbour
 from vs_videoinr.networks.warpinr.residual_detail import DETAIL_SCALE
 
